@@ -1,0 +1,281 @@
+"""``params.yaml`` as frozen dataclasses: read once, validated once, every error one line that names the key.
+
+The field comments in ``params.yaml`` say where a value comes from; the ranges here say what is possible.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from pipeline.errors import InputError
+
+PROFILES = Path("pipeline/profiles")
+DEFAULT_PROFILE = "replica"
+PILOT = "pilot"
+TEACHER = "teacher"
+
+_STRICT = ConfigDict(extra="forbid", strict=True)
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+OpenFraction = Annotated[float, Field(gt=0, lt=1)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Reading = Literal["truncate", "none"]
+Defect = Literal["none", "truncate", "overrun"]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Task:
+    """What is to be produced. ``module`` holds the four functions groups, prompt, parse, score."""
+
+    module: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*$")]
+    k: Annotated[int, Field(ge=2, le=64)]
+    distinct_scores: bool
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Reviews:
+    """Where review texts come from and how much of each is shown. Paths are inside the checkout (`run` copies them)."""
+
+    file: str
+    labels: str | None
+    words: Count
+    show_score: bool
+    evaluation_share: OpenFraction
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Data:
+    """Groups per split. ``train`` feeds the rollouts, ``sft`` the warm starts, ``heldout`` the final rates."""
+
+    sft: Count
+    train: Count
+    validation: Count
+    heldout: Count
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Tokenizer:
+    """``pieces``: one token per match of ``pattern``. ``bpe``: byte-level BPE of ``vocab_size`` on the SFT texts."""
+
+    kind: Literal["pieces", "bpe"]
+    pattern: str | None = None
+    vocab_size: Count | None = None
+
+
+@dataclass(frozen=True, config=_STRICT)
+class FormatDefect:
+    """The dial for b and p: the share of SFT targets that break the contract in the way ``kind`` says."""
+
+    kind: Defect
+    student: Fraction
+    teacher: Fraction
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Model:
+    """Dimensions of a Qwen3-architecture model trained from scratch."""
+
+    hidden: Count
+    layers: Count
+    heads: Count
+    intermediate: Count
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Models:
+    teacher: Model
+    student: Model
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Sft:
+    """Supervised warm start: AdamW, linear warm-up, cosine decay to zero."""
+
+    steps: Count
+    batch: Count
+    learning_rate: Positive
+    warmup: Natural
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Opd:
+    """On-policy distillation: AdamW at the learning rate that `calibrate` chose."""
+
+    batch: Count
+    max_tokens: Count
+    temperature: Positive
+    weight_decay: Annotated[float, Field(ge=0)]
+    gradient_clip: Positive
+    evaluate_every: Count
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Calibrate:
+    """``modal_threshold`` is τ of paper.md §1; ``learning_rates`` are the candidates of the pilot at λ = 1."""
+
+    prompts: Count
+    modal_threshold: OpenFraction
+    learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Cells:
+    """A named group of sweep cells: one for each λ and seed."""
+
+    reading: Reading
+    clip: Annotated[float, Field(gt=1, allow_inf_nan=False)]
+    steps: Count
+    lambdas: Annotated[tuple[Positive, ...], Field(min_length=2)]
+    seeds: Annotated[tuple[Natural, ...], Field(min_length=1)]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Statistics:
+    confidence: OpenFraction
+    resamples: Count
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Compute:
+    """``threads`` per cell, fixed so that results do not depend on how many cells run side by side."""
+
+    threads: Count
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of ListOPD."""
+
+    group: str
+    lam: float
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.group}/{self.lam}-{self.seed}"
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Config:
+    """All settings of one profile."""
+
+    profile: Name
+    seed: Natural
+    task: Task
+    reviews: Reviews | None
+    data: Data
+    tokenizer: Tokenizer
+    defect: FormatDefect
+    models: Models
+    sft: Sft
+    calibrate: Calibrate
+    opd: Opd
+    cells: dict[Name, Cells]
+    statistics: Statistics
+    compute: Compute
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of the main cells: each has a warm-started student of its own, which other groups share."""
+        return self.cells["main"].seeds
+
+    def models_to_train(self) -> tuple[str, ...]:
+        """Names of the SFT runs: the teacher, the pilot student and one student for each seed."""
+        return (TEACHER, f"student-{PILOT}", *(f"student-{seed}" for seed in self.seeds))
+
+    def all_cells(self) -> Iterator[Cell]:
+        for name, group in self.cells.items():
+            for lam in group.lambdas:
+                for seed in group.seeds:
+                    yield Cell(name, lam, seed)
+
+
+def params_file(profile: str) -> Path:
+    return Path("params.yaml") if profile == DEFAULT_PROFILE else PROFILES / profile / "params.yaml"
+
+
+def dvc_file(profile: str) -> Path:
+    return params_file(profile).with_name("dvc.yaml")
+
+
+def known_profiles() -> list[str]:
+    return [DEFAULT_PROFILE, *sorted(folder.parent.name for folder in PROFILES.glob("*/params.yaml"))]
+
+
+def load(profile: str = DEFAULT_PROFILE) -> Config:
+    """The validated settings of ``profile``. Raises InputError naming the key, what was found and what is allowed."""
+    if not Path("dvc.yaml").is_file():
+        raise InputError(f"{Path.cwd()}: no dvc.yaml here; run from the root of the checkout")
+    if profile not in known_profiles():
+        raise InputError(f"profile: found {profile!r}; expected one of {', '.join(known_profiles())}")
+    path = params_file(profile)
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as problem:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(problem).split())}") from None
+    config = parse(raw, path)
+    if config.profile != profile:
+        raise InputError(f"{path}: profile: found {config.profile!r}; expected {profile!r}")
+    return config
+
+
+def parse(raw: Any, path: Path) -> Config:
+    """Validate a parsed YAML document; ``path`` is only for the message."""
+    try:
+        config = TypeAdapter(Config).validate_json(json.dumps(raw))
+    except (ValidationError, TypeError, ValueError) as problem:
+        raise InputError(f"{path}: {_first_error(problem)}") from None
+    _check_together(config, raw, path)
+    return config
+
+
+def _first_error(problem: Exception) -> str:
+    if not isinstance(problem, ValidationError):
+        return f"{problem}; expected plain YAML numbers, texts, lists and keys"
+    error = problem.errors()[0]
+    key = ".".join(str(part) for part in error["loc"] if part != "Config") or "the file"
+    if error["type"] == "missing":
+        return f"{key}: missing; expected a value"
+    if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return f"{key}: unknown key; expected one of the keys in the shipped params.yaml"
+    more = f" (and {len(problem.errors()) - 1} more)" if len(problem.errors()) > 1 else ""
+    return f"{key}: found {error['input']!r}; expected: {error['msg'].removeprefix('Input should be ')}{more}"
+
+
+def _check_together(config: Config, raw: Any, path: Path) -> None:
+    """What no single field can say."""
+
+    def refuse(key: str, found: object, expected: str) -> None:
+        raise InputError(f"{path}: {key}: found {found!r}; expected {expected}")
+
+    if "main" not in config.cells:
+        refuse("cells", list(config.cells), "a group called main: the sweep that the verdicts are about")
+    for name, cells in config.cells.items():
+        for value in raw["cells"][name]["lambdas"]:
+            if not isinstance(value, float):
+                refuse(f"cells.{name}.lambdas", value, f"a decimal point ({float(value)}): DVC names the cell after it")
+        for key, values in (("lambdas", cells.lambdas), ("seeds", cells.seeds)):
+            if len(set(values)) != len(values):
+                refuse(f"cells.{name}.{key}", list(values), "no value twice")
+        if not set(cells.seeds) <= set(config.seeds):
+            refuse(f"cells.{name}.seeds", list(cells.seeds), f"seeds of cells.main, {list(config.seeds)}")
+    if config.tokenizer.kind == "pieces" and not config.tokenizer.pattern:
+        refuse("tokenizer.pattern", config.tokenizer.pattern, "a regular expression, as tokenizer.kind is pieces")
+    if config.tokenizer.kind == "bpe" and (config.tokenizer.vocab_size or 0) < 300:
+        refuse("tokenizer.vocab_size", config.tokenizer.vocab_size, "at least 300, as tokenizer.kind is bpe")
+    for role, model in (("teacher", config.models.teacher), ("student", config.models.student)):
+        if model.hidden % (2 * model.heads):
+            refuse(f"models.{role}.hidden", model.hidden, f"a multiple of 2 × heads = {2 * model.heads}")
+    if config.opd.batch > config.data.train:
+        refuse("opd.batch", config.opd.batch, f"at most data.train = {config.data.train}")
+    if config.calibrate.prompts > config.data.heldout:
+        refuse("calibrate.prompts", config.calibrate.prompts, f"at most data.heldout = {config.data.heldout}")
+    if config.sft.warmup >= config.sft.steps:
+        refuse("sft.warmup", config.sft.warmup, f"less than sft.steps = {config.sft.steps}")

@@ -1,0 +1,186 @@
+"""Stage `listopd`: one cell of the sweep: on-policy distillation of one warm start at one λ (paper.md §1 and §2).
+
+At each step the student samples completions of a batch of train prompts; teacher, base and student score the sampled
+tokens; one AdamW step follows the objective. No KL penalty, no outcome reward, no reuse of rollouts. Reads the teacher,
+the seed's warm start (student and base alike) and `calibration.json`, which fixes the learning rate and was written
+before. Writes the student under ``runs/<profile>/cells/`` and samples, log and run record under
+``reports/<profile>/cells/``. Scoring the samples is left to `evaluate`.
+"""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from transformers import Qwen3ForCausalLM
+
+from pipeline.config import TEACHER, Cell, Config, Reading
+from pipeline.files import read_json, sha256_of, write_json, write_json_lines
+from pipeline.graph import Stage, fingerprint, read_stage
+from pipeline.groups import read_groups
+from pipeline.layout import Layout
+from pipeline.models import completion_logits, load_model, require_same_tokens, save_model
+from pipeline.objective import listopd_objective, token_logprobs
+from pipeline.probe import Probe
+from pipeline.progress import Progress
+from pipeline.record import Recorder
+from pipeline.rollout import sample
+from pipeline.streams import generator, stream_seed
+from pipeline.tasks import load_task
+from pipeline.tokens import Codec
+from pipeline.training import NotFinite, adamw, sample_rows, update
+
+FINISHED = "finished"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What one run of ListOPD is: λ, the clip and its reading, the step size, the budget and the name of its streams."""
+
+    lam: float
+    clip: float
+    reading: Reading
+    learning_rate: float
+    steps: int
+    streams: tuple[object, ...]
+
+
+@dataclass
+class Trace:
+    """What a run leaves behind. ``status`` is `FINISHED`, or names the step and the tensor that was not finite."""
+
+    status: str = FINISHED
+    resumed_at: int = 0
+    log: list[dict[str, Any]] = field(default_factory=list)
+    samples: list[dict[str, Any]] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=lambda: {"rollout": 0.0, "score": 0.0, "update": 0.0, "evaluate": 0.0})
+
+
+def cell_stage(config: Config, cell: Cell) -> Stage:
+    """The DVC stage of a cell: of the matrix `listopd` for the main sweep, else of the one called after the group."""
+    name = "listopd" if cell.group == "main" else f"listopd_{cell.group}"
+    return read_stage(config.profile, name, {"lambda": str(cell.lam), "seed": str(cell.seed)})
+
+
+def run(config: Config, cell: Cell) -> None:
+    """Train one cell. A loss or gradient that is not finite ends it, recorded as such; other cells go on."""
+    torch.set_num_threads(config.compute.threads)
+    layout, cells = Layout(config.profile), config.cells[cell.group]
+    key = fingerprint(config.profile, cell_stage(config, cell))
+    command = f"python -m pipeline stage listopd --profile {config.profile} --cells {cell.group} --lambda {cell.lam} --seed {cell.seed}"
+    recorder = Recorder(command, config.compute.threads, key)
+    calibration = read_json(layout.calibration, "calibrate")
+    recipe = Recipe(
+        lam=cell.lam,
+        clip=cells.clip,
+        reading=cells.reading,
+        learning_rate=calibration["learning_rate"]["chosen"],
+        steps=cells.steps,
+        streams=("listopd", cell.group, cell.lam, cell.seed),
+    )
+    student, codec = load_model(layout.model(f"student-{cell.seed}"))
+    progress = Progress(layout.progress(f"cells/{cell.name}"), key)
+    binding = calibration["binding"]["position"]
+    trace = distil(config, recipe, student, codec, f"student-{cell.seed}", binding, progress)
+    save_model(layout.cell_model(cell), student, codec.tokenizer)
+    record = layout.cell_record(cell)
+    write_json_lines(record / "samples.jsonl.gz", trace.samples)
+    write_json_lines(record / "log.jsonl", trace.log)
+    facts = {
+        "status": trace.status,
+        "learning_rate": recipe.learning_rate,
+        "calibration_sha256": sha256_of(layout.calibration),
+        "resumed_at": trace.resumed_at,
+        "seconds": {name: round(value, 2) for name, value in trace.seconds.items()},
+    }
+    write_json(record / "run.json", recorder.finish(**facts))
+    progress.clear()
+
+
+def distil(
+    config: Config,
+    recipe: Recipe,
+    student: Qwen3ForCausalLM,
+    codec: Codec,
+    base_name: str,
+    binding: int | None,
+    progress: Progress | None,
+) -> Trace:
+    """Train ``student`` in place from the warm start that ``base_name`` names; evaluate along the way.
+
+    ``binding`` is the position at which q is measured; without one (the pilot) it is not.
+    """
+    layout, task, trace = Layout(config.profile), load_task(config.task.module), Trace()
+    teacher, teacher_codec = load_model(layout.model(TEACHER))
+    require_same_tokens(teacher_codec, codec, ("teacher", base_name))
+    base, _ = load_model(layout.model(base_name))
+    accelerator = Accelerator()
+    for model in (student, teacher, base):
+        model.to(accelerator.device)
+    probe = None if binding is None else Probe.at(config, codec, teacher, binding, recipe.clip)
+    prompts = {split: [task.prompt(g) for g in read_groups(layout.groups(split))] for split in ("train", "validation", "heldout")}
+    train_NP, train_mask_NP = (x.to(accelerator.device) for x in codec.prompts(prompts["train"]))
+    optimizer = adamw(student, recipe.learning_rate, config.opd.weight_decay)
+    stream = torch.Generator(accelerator.device).manual_seed(stream_seed(config.seed, *recipe.streams))
+    if progress:
+        trace.resumed_at, rows = progress.restore(student, optimizer, stream)
+        trace.log, trace.samples = rows.get("log", []), rows.get("samples", [])
+
+    for step in range(trace.resumed_at, recipe.steps):
+        clock = time.perf_counter()
+        index = _batch_index(config, recipe, step)
+        batch = sample(
+            student, codec, train_NP[index], train_mask_NP[index], config.opd.max_tokens, config.opd.temperature, stream
+        )
+        clock = _lap(trace, "rollout", clock)
+        with torch.no_grad():
+            teacher_BT, base_BT = (
+                token_logprobs(completion_logits(model, batch), batch.completion_BT, codec.vocabulary)
+                for model in (teacher, base)
+            )
+        clock = _lap(trace, "score", clock)
+        student_BT = token_logprobs(completion_logits(student, batch), batch.completion_BT, codec.vocabulary)
+        objective = listopd_objective(
+            student_BT, teacher_BT, base_BT, batch.completion_mask_BT,
+            lam=recipe.lam, clip=recipe.clip, reading=recipe.reading,
+        )  # fmt: skip
+        try:
+            norm = update(accelerator, student, optimizer, objective.loss, config.opd.gradient_clip)
+        except NotFinite as problem:
+            trace.status = f"not finite: {problem} at step {step + 1}"
+            return trace
+        row = {
+            "step": step + 1,
+            "loss": objective.loss.item(),
+            "gradient_norm": norm,
+            "advantage": objective.advantage.item(),
+            "clipped": objective.clipped.item(),
+            "effective": objective.effective.item(),
+            "tokens": int(batch.completion_mask_BT.sum()),
+        }
+        clock = _lap(trace, "update", clock)
+        final = step + 1 == recipe.steps
+        if final or (step + 1) % config.opd.evaluate_every == 0:
+            trace.samples += sample_rows(config, student, codec, step + 1, prompts, stream, final)
+            row |= probe.measure(student) if probe else {}
+        trace.log.append(row)
+        if progress and (step + 1) % config.opd.evaluate_every == 0:
+            progress.save(step + 1, student, optimizer, stream, {"log": trace.log, "samples": trace.samples})
+        _lap(trace, "evaluate", clock)
+    return trace
+
+
+def _batch_index(config: Config, recipe: Recipe, step: int) -> torch.Tensor:
+    """Rows of the train prompts at ``step``: each epoch is a fresh permutation, its incomplete last batch dropped."""
+    per_epoch = config.data.train // config.opd.batch
+    epoch, place = divmod(step, per_epoch)
+    order = generator(config.seed, *recipe.streams, "epoch", epoch).permutation(config.data.train)
+    return torch.from_numpy(np.ascontiguousarray(order[place * config.opd.batch : (place + 1) * config.opd.batch]))
+
+
+def _lap(trace: Trace, name: str, since: float) -> float:
+    now = time.perf_counter()
+    trace.seconds[name] += now - since
+    return now
