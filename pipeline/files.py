@@ -61,9 +61,10 @@ def read_json_lines(path: Path, made_by: str) -> list[dict[str, Any]]:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, or of a folder: of its files' relative names and hashes, sorted."""
+    """SHA-256 of a file, or of a folder: of its files' relative names and hashes, sorted; compiled Python left out."""
     if path.is_dir():
-        parts = [f"{p.relative_to(path).as_posix()} {sha256_of(p)}\n" for p in sorted(path.rglob("*")) if p.is_file()]
+        files = [file for file in sorted(path.rglob("*")) if file.is_file() and "__pycache__" not in file.parts]
+        parts = [f"{file.relative_to(path).as_posix()} {sha256_of(file)}\n" for file in files]
         return hashlib.sha256("".join(parts).encode()).hexdigest()
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

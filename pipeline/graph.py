@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from pipeline import config as settings
+from pipeline.config import PILOT, TEACHER, Cell, Config
 from pipeline.errors import InputError
 from pipeline.files import sha256_of
 
@@ -41,6 +42,25 @@ def read_stage(profile: str, name: str, item: dict[str, str] | None = None) -> S
     outs = [*definition.get("outs", []), *definition.get("metrics", [])]
     suffix = "@" + "-".join(item.values()) if item else ""
     return Stage(name + suffix, paths(definition.get("deps", [])), tuple(map(fill, params)), paths(outs))
+
+
+def model_stage(config: Config, name: str) -> Stage:
+    """The stage that trains the model called ``name``."""
+    if name in (TEACHER, f"student-{PILOT}"):
+        return read_stage(config.profile, f"sft_{name.removeprefix('student-')}")
+    return read_stage(config.profile, "sft_student", {"seed": name.removeprefix("student-")})
+
+
+def cell_stage(config: Config, cell: Cell) -> Stage:
+    """The stage of a cell: of the matrix `listopd` for the main sweep, else of the one called after the group."""
+    name = "listopd" if cell.group == "main" else f"listopd_{cell.group}"
+    return read_stage(config.profile, name, {"lambda": str(cell.lam), "seed": str(cell.seed)})
+
+
+def address(config: Config, stage: Stage) -> str:
+    """The stage as DVC names it on its command line and in `dvc status`."""
+    file = settings.dvc_file(config.profile)
+    return stage.name if file == Path("dvc.yaml") else f"{file}:{stage.name}"
 
 
 def fingerprint(profile: str, stage: Stage) -> str:

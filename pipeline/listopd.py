@@ -17,15 +17,15 @@ from accelerate import Accelerator
 from transformers import Qwen3ForCausalLM
 
 from pipeline.config import TEACHER, Cell, Config, Reading
-from pipeline.files import read_json, sha256_of, write_json, write_json_lines
-from pipeline.graph import Stage, fingerprint, read_stage
+from pipeline.files import read_json, sha256_of, write_json_lines
+from pipeline.graph import cell_stage, fingerprint
 from pipeline.groups import read_groups
 from pipeline.layout import Layout
 from pipeline.models import completion_logits, load_model, require_same_tokens, save_model
 from pipeline.objective import listopd_objective, token_logprobs
 from pipeline.probe import Probe
 from pipeline.progress import Progress
-from pipeline.record import Recorder
+from pipeline.record import Recorder, is_finished
 from pipeline.rollout import sample
 from pipeline.streams import generator, stream_seed
 from pipeline.tasks import load_task
@@ -58,17 +58,14 @@ class Trace:
     seconds: dict[str, float] = field(default_factory=lambda: {"rollout": 0.0, "score": 0.0, "update": 0.0, "evaluate": 0.0})
 
 
-def cell_stage(config: Config, cell: Cell) -> Stage:
-    """The DVC stage of a cell: of the matrix `listopd` for the main sweep, else of the one called after the group."""
-    name = "listopd" if cell.group == "main" else f"listopd_{cell.group}"
-    return read_stage(config.profile, name, {"lambda": str(cell.lam), "seed": str(cell.seed)})
-
-
 def run(config: Config, cell: Cell) -> None:
     """Train one cell. A loss or gradient that is not finite ends it, recorded as such; other cells go on."""
     torch.set_num_threads(config.compute.threads)
     layout, cells = Layout(config.profile), config.cells[cell.group]
     key = fingerprint(config.profile, cell_stage(config, cell))
+    record = layout.cell_record(cell)
+    if is_finished(record / "run.json", key):
+        return
     command = f"python -m pipeline stage listopd --profile {config.profile} --cells {cell.group} --lambda {cell.lam} --seed {cell.seed}"
     recorder = Recorder(command, config.compute.threads, key)
     calibration = read_json(layout.calibration, "calibrate")
@@ -85,17 +82,18 @@ def run(config: Config, cell: Cell) -> None:
     binding = calibration["binding"]["position"]
     trace = distil(config, recipe, student, codec, f"student-{cell.seed}", binding, progress)
     save_model(layout.cell_model(cell), student, codec.tokenizer)
-    record = layout.cell_record(cell)
-    write_json_lines(record / "samples.jsonl.gz", trace.samples)
-    write_json_lines(record / "log.jsonl", trace.log)
-    facts = {
-        "status": trace.status,
-        "learning_rate": recipe.learning_rate,
-        "calibration_sha256": sha256_of(layout.calibration),
-        "resumed_at": trace.resumed_at,
-        "seconds": {name: round(value, 2) for name, value in trace.seconds.items()},
-    }
-    write_json(record / "run.json", recorder.finish(**facts))
+    samples, steps = record / "samples.jsonl.gz", record / "log.jsonl"
+    write_json_lines(samples, trace.samples)
+    write_json_lines(steps, trace.log)
+    recorder.finish(
+        record / "run.json",
+        [layout.cell_model(cell), samples, steps],
+        status=trace.status,
+        learning_rate=recipe.learning_rate,
+        calibration_sha256=sha256_of(layout.calibration),
+        resumed_at=trace.resumed_at,
+        seconds={name: round(value, 2) for name, value in trace.seconds.items()},
+    )
     progress.clear()
 
 

@@ -1,12 +1,17 @@
 """The run record: what made a result, apart from the result. Shown in the report, never compared."""
 
+import json
 import os
 import platform
 import resource
 import subprocess
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
+
+from pipeline.files import sha256_of, write_json
 
 PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "safetensors", "numpy", "scipy", "dvc")
 
@@ -46,11 +51,24 @@ class Recorder:
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.started)),
         }
 
-    def finish(self, **more: Any) -> dict[str, Any]:
-        """The record with wall time in seconds and the process's peak memory in MiB."""
-        return {
+    def finish(self, path: Path, outputs: Sequence[Path], **more: Any) -> None:
+        """Write the record to ``path``, last of all: wall time in seconds, peak memory in MiB, hashes of the outputs."""
+        record = {
             **self.facts,
             **more,
             "wall_seconds": round(time.time() - self.started, 2),
             "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+            "outputs": {output.as_posix(): sha256_of(output) for output in outputs},
         }
+        write_json(path, record)
+
+
+def is_finished(path: Path, fingerprint: str) -> bool:
+    """Does the record at ``path`` stand for a finished run of the same inputs whose outputs are still as it left them?"""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        outputs = {Path(output): digest for output, digest in record["outputs"].items()}
+    except (OSError, ValueError, KeyError, AttributeError):
+        return False
+    same = record.get("fingerprint") == fingerprint
+    return same and all(output.exists() and sha256_of(output) == digest for output, digest in outputs.items())

@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from pipeline.config import PILOT, TEACHER, Config
-from pipeline.files import write_json, write_json_lines
-from pipeline.graph import Stage, fingerprint, read_stage
+from pipeline.config import TEACHER, Config
+from pipeline.files import write_json_lines
+from pipeline.graph import fingerprint, model_stage
 from pipeline.groups import read_groups
 from pipeline.layout import Layout
 from pipeline.models import completion_logits, new_model, save_model
 from pipeline.objective import token_logprobs
 from pipeline.progress import Progress
-from pipeline.record import Recorder
+from pipeline.record import Recorder, is_finished
 from pipeline.streams import generator, stream_seed
 from pipeline.tasks import load_task
 from pipeline.tokens import Batch, Codec, load_tokenizer
@@ -27,13 +27,17 @@ from pipeline.training import adamw, sample_rows, update
 
 GRADIENT_CLIP = 1.0
 CHECKPOINT_EVERY = 100
+LOG_EVERY = 10
 
 
 def run(config: Config, name: str) -> None:
     """Train the model called ``name`` (one of `Config.models_to_train`)."""
     torch.set_num_threads(config.compute.threads)
     layout, task = Layout(config.profile), load_task(config.task.module)
-    key = fingerprint(config.profile, sft_stage(config, name))
+    key = fingerprint(config.profile, model_stage(config, name))
+    record = layout.sft_record(name)
+    if is_finished(record / "run.json", key):
+        return
     recorder = Recorder(f"python -m pipeline stage sft --profile {config.profile} --model {name}", config.compute.threads, key)
     prompts = {split: [task.prompt(g) for g in read_groups(layout.groups(split))] for split in ("validation", "heldout")}
     tokenizer = load_tokenizer(layout.tokenizer)
@@ -62,19 +66,12 @@ def run(config: Config, name: str) -> None:
         if (step + 1) % CHECKPOINT_EVERY == 0:
             progress.save(step + 1, model, optimizer, sampler, {"log": log})
 
-    record = layout.sft_record(name)
     save_model(layout.model(name), model, tokenizer)
-    write_json_lines(record / "samples.jsonl.gz", sample_rows(config, model, codec, 0, prompts, sampler, final=True))
-    write_json_lines(record / "log.jsonl", log[CHECKPOINT_EVERY // 10 - 1 :: CHECKPOINT_EVERY // 10])
-    write_json(record / "run.json", recorder.finish(steps=config.sft.steps, resumed_at=done))
+    samples, steps = record / "samples.jsonl.gz", record / "log.jsonl"
+    write_json_lines(samples, sample_rows(config, model, codec, 0, prompts, sampler, final=True))
+    write_json_lines(steps, log[LOG_EVERY - 1 :: LOG_EVERY])
+    recorder.finish(record / "run.json", [layout.model(name), samples, steps], steps=config.sft.steps, resumed_at=done)
     progress.clear()
-
-
-def sft_stage(config: Config, name: str) -> Stage:
-    """The DVC stage that trains the model called ``name``."""
-    if name in (TEACHER, f"student-{PILOT}"):
-        return read_stage(config.profile, f"sft_{name.removeprefix('student-')}")
-    return read_stage(config.profile, "sft_student", {"seed": name.removeprefix("student-")})
 
 
 def schedule(step: int, warmup: int, steps: int) -> float:

@@ -11,14 +11,14 @@ quoted), or pi_T/pi_S, and 0 for a token whose ratio exceeds c (`mask`). The tai
 the modal one's just where q < p/c. For p > b > 0, always:
 turns_up (`mask_escape`) < lambda* < crossing under `truncate` (`lambda_star_reading`) < 1 + log c / log((1-b)/(1-p)).
 
-Log-odds and float64 throughout; any p or b may be given as `LogOdds(x)`, which keeps what 1 - p loses near 1.
-Left out on purpose: finite budgets (the formula of Cor. 4.2 is unknown), momentum, noise, pooling over positions.
+Log-odds, float64; any p or b may be given as `LogOdds(x)`, which keeps what 1 - p loses near 1.
+Left out: finite budgets (the formula of Cor. 4.2 is unknown), momentum, noise, pooling over positions.
 """
 
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -39,16 +39,6 @@ class LogOdds(float):
     """A probability given by its log-odds (natural log): `LogOdds(30.0)` stands for 1 - 9.4e-14."""
 
 
-class Gradient(NamedTuple):
-    """Partial derivatives of lambda*: per unit of p, b, c, and per unit of logit p, logit b."""
-
-    p: float
-    b: float
-    clip: float
-    p_logit: float
-    b_logit: float
-
-
 def _require(holds: bool, message: str) -> None:
     if not holds:
         raise DomainError(message)
@@ -63,9 +53,8 @@ def log_odds(probability: float, name: str = "probability") -> float:
     return float(logit(np.float64(probability)))
 
 
-def _log_probs(log_odds_value: float) -> Pair:
-    """(log of the modal probability, log of the rest)."""
-    return float(log_expit(log_odds_value)), float(log_expit(-log_odds_value))
+def _log_probs(odds: float) -> Pair:
+    return float(log_expit(odds)), float(log_expit(-odds))
 
 
 def _teacher_above_base(p: float, b: float) -> Pair:
@@ -93,12 +82,11 @@ def clip_threshold(p: float, clip: float) -> float:
 def fixed_point_logit(p: float, b: float, lam: float) -> float:
     """Log-odds of p_lambda, the fixed point for rho = 1: lambda logit p + (1 - lambda) logit b (p <= b is allowed)."""
     _require(0.0 <= lam < math.inf, f"lambda must be finite and at least 0, found {lam}")
-    b_logit = log_odds(b, "b")
-    return b_logit + lam * (log_odds(p, "p") - b_logit)
+    return lam * log_odds(p, "p") + (1.0 - lam) * log_odds(b, "b")
 
 
 def fixed_point(p: float, b: float, lam: float) -> float:
-    """p_lambda as a probability; 1.0 where it rounds to it (see `fixed_point_logit`)."""
+    """p_lambda as a probability (see `fixed_point_logit`); 1.0 where it rounds to that."""
     return float(expit(fixed_point_logit(p, b, lam)))
 
 
@@ -113,9 +101,8 @@ def p_logit_for_lambda_star(lam_star: float, b: float = 0.5, clip: float = 5.0) 
     b_logit, excess = log_odds(b, "b"), lam_star - 1.0
     _require(1.0 < lam_star < math.inf, f"lambda* must be finite and above 1, found {lam_star}")
     furthest, nearest = _clip_shift(b_logit, clip) / excess, math.log(clip) / excess
-    margin = 1e-9 * (1.0 + furthest)
-    gap = brentq(lambda x: _clip_shift(b_logit + x, clip) - excess * x, nearest - margin, furthest + margin, xtol=1e-14)
-    return b_logit + float(gap)
+    low, high = nearest * (1.0 - 1e-9), furthest * (1.0 + 1e-9)
+    return b_logit + float(brentq(lambda x: _clip_shift(b_logit + x, clip) - excess * x, low, high, xtol=1e-14))
 
 
 def p_for_lambda_star(lam_star: float, b: float = 0.5, clip: float = 5.0) -> float:
@@ -123,21 +110,18 @@ def p_for_lambda_star(lam_star: float, b: float = 0.5, clip: float = 5.0) -> flo
     return float(expit(p_logit_for_lambda_star(lam_star, b, clip)))
 
 
-def lambda_star_gradient(p: float, b: float = 0.5, clip: float = 5.0) -> Gradient:
-    """Partial derivatives of lambda*. Signs are fixed: it falls in p, rises in b and rises in c."""
+def lambda_star_gradient(p: float, b: float = 0.5, clip: float = 5.0) -> tuple[float, float, float]:
+    """Partial derivatives of lambda* by p, b and c. Signs are fixed: it falls in p, rises in b and rises in c."""
     p_logit, b_logit = _teacher_above_base(p, b)
     shift, gap = _clip_shift(p_logit, clip), p_logit - b_logit
     p_prob, p_tail, b_var = float(expit(p_logit)), float(expit(-p_logit)), float(expit(b_logit) * expit(-b_logit))
     reach = p_prob + clip - 1.0
-    by_p_logit, by_b_logit = -((clip - 1.0) * p_tail / reach + shift / gap) / gap, shift / gap**2
-    return Gradient(by_p_logit / (p_prob * p_tail), by_b_logit / b_var, 1.0 / (reach * gap), by_p_logit, by_b_logit)
+    by_p_logit = -((clip - 1.0) * p_tail / reach + shift / gap) / gap
+    return by_p_logit / (p_prob * p_tail), shift / gap**2 / b_var, 1.0 / (reach * gap)
 
 
 def lambda_star_interval(p_range: Pair, b_range: Pair = (0.5, 0.5), clip: float = 5.0) -> Pair:
-    """Range of lambda* over a box of p and b: (lambda*(p_hi, b_lo), lambda*(p_lo, b_hi)).
-
-    Exact because lambda* falls in p and rises in b on all of p > b. DomainError if a range is reversed or p_lo <= b_hi.
-    """
+    """Range of lambda* over a box, exact as it falls in p and rises in b. DomainError if reversed or p_lo <= b_hi."""
     for name, (low, high) in (("p", p_range), ("b", b_range)):
         _require(log_odds(low, name) <= log_odds(high, name), f"{name}: interval ends are reversed: {low} > {high}")
     return lambda_star(p_range[1], b_range[0], clip), lambda_star(p_range[0], b_range[1], clip)
@@ -154,8 +138,7 @@ def lambda_star_reading(p: float, b: float = 0.5, clip: float = 5.0, reading: st
     if reading in _UNWEIGHTED:
         return lambda_star(p, b, clip)
     (log_p, log_p_rest), (log_b, log_b_rest) = map(_log_probs, _teacher_above_base(p, b))
-    log_r = log_p - _log_probs(clip_threshold_logit(p, clip))[0]
-    r = math.exp(log_r)
+    r = math.exp(log_r := log_p - _log_probs(clip_threshold_logit(p, clip))[0])
     return 1.0 + (clip * math.log(clip) - r * log_r) / (clip * (log_b_rest - log_p_rest) + r * (log_p - log_b))
 
 
@@ -166,8 +149,7 @@ def mask_escape(p: float, b: float = 0.5, clip: float = 5.0) -> Pair:
     finite stable point below endless = log(1/b)/log(p/b), without end from there on. Both are near 1 for p near 1.
     """
     log_p, log_b = (_log_probs(x)[0] for x in _teacher_above_base(p, b))
-    log_q_clip = _log_probs(clip_threshold_logit(p, clip))[0]
-    return 1.0 + (log_q_clip - log_p) / (log_p - log_b), 1.0 - log_p / (log_p - log_b)
+    return (_log_probs(clip_threshold_logit(p, clip))[0] - log_b) / (log_p - log_b), -log_b / (log_p - log_b)
 
 
 @dataclass(frozen=True)
@@ -202,8 +184,8 @@ def _flow_of(p: float, b: float, clip: float, lam: float, reading: str) -> _Flow
     modal_edge = log_p[0] - math.log(clip - 1.0 + math.exp(log_p[1]))
     targets = log_b[0] + lam * (log_p[0] - log_b[0]), log_b[1] + lam * (log_p[1] - log_b[1])
     zeros = [sign * (x - math.log(-math.expm1(x))) for sign, x in zip((1, -1), targets, strict=True) if x < 0.0]
-    marks = modal_edge, tail_edge, unweighted, *zeros
-    return _Flow(clip, reading, log_p, targets, (modal_edge, tail_edge), (min(marks) - 1.0, max(marks) + 1.0))
+    span = min(modal_edge, unweighted, *zeros) - 1.0, max(tail_edge, unweighted, *zeros) + 1.0
+    return _Flow(clip, reading, log_p, targets, (modal_edge, tail_edge), span)
 
 
 def force(s: ArrayLike, p: float, b: float, clip: float, lam: float, *, reading: str) -> NDArray[np.float64]:
@@ -249,20 +231,28 @@ def flow_end(
     """Log-odds of q after integrating the flow for `duration` from log-odds `start`.
 
     Time is learning rate times steps on the logit s; `natural` drops the factor q (1-q): same path, other clock, and
-    the end is reached within a duration of some tens even for p near 1.
+    its end within some tens even for p near 1 (but `mask` from below p/c is as slow as 1 - p: only the tail pushes).
     """
     _require(math.isfinite(start) and 0.0 <= duration < math.inf, f"no path from {start} for a duration of {duration}")
     setting = _flow_of(p, b, clip, lam, reading)
-    direction = float(np.sign(setting.force(start)))
+    now, left, bounds = float(start), float(duration), (-1e300, *setting.edges, 1e300)
+    piece = 1 + (now > bounds[2]) - (now < bounds[1])
+    heading = int(np.sign(setting.force(now)))
 
-    def arrived(_: float, s: NDArray[np.float64]) -> float:
-        return direction * float(setting.force(s[0])) if direction else 1.0
+    def velocity(_: float, s: NDArray[np.float64]) -> Any:
+        return setting.force(s, (piece == 0, piece == 2)) * (1.0 if natural else expit(s) * expit(-s))
 
-    arrived.terminal = True  # type: ignore[attr-defined]  # else it would chatter where F jumps through zero
-    options = {"method": "LSODA", "events": arrived, "rtol": 1e-9, "atol": 1e-11}
-    clock = (lambda s: 1.0) if natural else (lambda s: expit(s) * expit(-s))
-    path = solve_ivp(lambda _, s: clock(s) * setting.force(s), (0.0, duration), [start], **options)
-    return float(path.y[0, -1])
+    def at_edge(_: float, s: NDArray[np.float64]) -> float:
+        return float(s[0]) - bounds[piece + (heading > 0)]
+
+    at_edge.terminal = True  # type: ignore[attr-defined]
+    while True:  # one clip state at a time: where F jumps, an integrator would chatter
+        path = solve_ivp(velocity, (0.0, left), [now], method="LSODA", events=at_edge, rtol=1e-9, atol=1e-11)
+        if path.status != 1:
+            return float(path.y[0, -1])
+        now, left, piece = bounds[piece + (heading > 0)], left - float(path.t[-1]), piece + heading
+        if heading * setting.force(now, (piece == 0, piece == 2)) <= 0.0:
+            return now
 
 
 def categorical_fixed_point(teacher: ArrayLike, base: ArrayLike, lam: float) -> NDArray[np.float64]:
@@ -293,14 +283,18 @@ def summary(p: float, b: float, clip: float, reading: str, lam: float | None = N
     crossing = lambda_star_reading(p, b, clip, reading)
     p_logit, b_logit = _teacher_above_base(p, b)
     turns_up, endless = mask_escape(p, b, clip) if reading == "mask" else (None, None)
-    p_prob, b_prob = float(expit(p_logit)), float(expit(b_logit))
-    facts: dict[str, Any] = {"p": p_prob, "p_logit": p_logit, "b": b_prob, "b_logit": b_logit, "clip": float(clip)}
-    facts |= {"reading": reading, "lambda_star": lambda_star(p, b, clip), "logit_gap": p_logit - b_logit}
+    facts: dict[str, Any] = {"reading": reading, "clip": float(clip), "p_logit": p_logit, "b_logit": b_logit}
+    facts |= {
+        "p": float(expit(p_logit)),
+        "b": float(expit(b_logit)),
+        "lambda_star": lambda_star(p, b, clip),
+        "logit_gap": p_logit - b_logit,
+    }
     facts |= {"q_clip": clip_threshold(p, clip), "q_clip_logit": clip_threshold_logit(p, clip), "crossing": crossing}
     facts |= {"vanishing": crossing if reading == "mask" else None, "turns_up": turns_up, "endless": endless}
     if lam is not None:
         points = [{"logit": s, "stable": held} for s, held in fixed_points(p, b, clip, lam, reading)]
         facts |= {"lambda": float(lam), "p_lambda": fixed_point(p, b, lam), "fixed_points": points}
-        facts["p_lambda_logit"] = fixed_point_logit(p, b, lam)
-        facts["stable_fixed_point_logit"] = stable_fixed_point_logit(p, b, clip, lam, reading)
+        facts |= {"p_lambda_logit": fixed_point_logit(p, b, lam)}
+        facts |= {"stable_fixed_point_logit": stable_fixed_point_logit(p, b, clip, lam, reading)}
     return facts

@@ -85,6 +85,7 @@ class Codec:
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         self.tokenizer = tokenizer
+        tokenizer.backend_tokenizer.encode_special_tokens = True  # a text that spells a special token does not become one
         self.pad_id = int(tokenizer.convert_tokens_to_ids(PAD))
         self.eos_id = int(tokenizer.convert_tokens_to_ids(EOS))
         self.vocabulary = len(tokenizer)

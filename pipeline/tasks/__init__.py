@@ -33,7 +33,9 @@ def load_task(module: str) -> Task:
     try:
         found = importlib.import_module(module)
     except ModuleNotFoundError as problem:
-        raise InputError(f"task.module: found {module!r} ({problem}); expected a module such as pipeline.tasks.items") from None
+        raise InputError(
+            f"task.module: found {module!r} ({problem}); expected a module such as pipeline.tasks.items"
+        ) from None
     missing = [name for name in ("groups", "prompt", "complete", "parse", "score") if not hasattr(found, name)]
     if missing:
         raise InputError(f"task.module: {module} lacks {', '.join(missing)}; expected the functions in pipeline/tasks")
