@@ -73,7 +73,7 @@ def _group(
             }
         )
     whole = [seed for seed in cells.seeds if all((lam, seed) in finished for lam in lambdas)]
-    quality = next((list(final(m)["scores"])[0] for m in finished.values() if final(m)["scores"]), None)
+    quality = next((next(iter(final(m)["scores"])) for m in finished.values() if final(m)["scores"]), None)
     return {
         "reading": cells.reading,
         "clip": cells.clip,
@@ -81,7 +81,11 @@ def _group(
         "learning_rate": calibration["learning_rate"]["chosen"],
         "invalid": [{"lambda": k[0], "seed": k[1], "status": m["status"]} for k, m in metrics.items() if k not in finished],
         "not_of_this_calibration": sorted(
-            {f"{lam}-{seed}" for (lam, seed), m in metrics.items() if m["calibration_sha256"] != sha256_of(layout.calibration)}
+            {
+                f"{lam}-{seed}"
+                for (lam, seed), m in metrics.items()
+                if m["calibration_sha256"] != sha256_of(layout.calibration)
+            }
         ),
         "lambdas": rows,
         **_begins(config, finished, lambdas, whole, calibration),
@@ -103,13 +107,13 @@ def _summary(config: Config, runs: list[Metrics]) -> dict[str, Any]:
         return estimate(values, level, resamples, rng) if values else None
 
     ends = [final(run) for run in runs]
-    outcomes = sum((Counter(end["outcomes"]) for end in ends), Counter())
+    outcomes: Counter[str] = sum((Counter(end["outcomes"]) for end in ends), Counter())
     return {
         "parse": pooled([_parsed(end) for end in ends]),
         "parse_greedy": pooled([_parsed(final(run, decoding="greedy")) for run in runs]),
         "useful": pooled([np.nan_to_num(_quality(end)) for end in ends]),
         "quality": pooled([_quality(end) for end in ends]),
-        "quality_name": next((list(end["scores"])[0] for end in ends if end["scores"]), None),
+        "quality_name": next((next(iter(end["scores"])) for end in ends if end["scores"]), None),
         "scores": {
             name: float(np.mean([end["scores"][name] for end in ends if end["scores"]]))
             for name in next((end["scores"] for end in ends if end["scores"]), {})
@@ -142,7 +146,12 @@ def _trajectory(runs: list[Metrics]) -> list[dict[str, Any]]:
     steps = sorted({row["step"] for run in runs for row in run["evaluations"] if row["split"] == "validation"})
     out = []
     for step in steps:
-        at = [row["parse"] for run in runs for row in run["evaluations"] if row["step"] == step and row["split"] == "validation"]
+        at = [
+            row["parse"]
+            for run in runs
+            for row in run["evaluations"]
+            if row["step"] == step and row["split"] == "validation"
+        ]
         out.append({"step": step, "parse": float(np.median(at)), "least": min(at), "greatest": max(at), "n_seeds": len(at)})
     return out
 
@@ -179,9 +188,7 @@ def _begins(
         "onset": {s: onsets.onset(lambdas, along(s, lambda m: final(m)["parse"])) for s in whole},
         "onset_of_least": {s: onsets.onset(lambdas, along(s, least)) for s in whole},
         "crossing": {s: onsets.crossing(lambdas, along(s, lambda m: m["training"][-1]["q_above"])) for s in whole},
-        "jump": {
-            s: onsets.jump(lambdas, along(s, lambda m: m["training"][-1]["q_logit"]), along(s, fixed)) for s in whole
-        },
+        "jump": {s: onsets.jump(lambdas, along(s, lambda m: m["training"][-1]["q_logit"]), along(s, fixed)) for s in whole},
     }
     level, resamples = config.statistics.confidence, config.statistics.resamples
     return {

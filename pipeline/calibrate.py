@@ -91,7 +91,9 @@ def run(config: Config) -> None:
                     "b": float(b_T[t]),
                     "p_logit_mean": float(p_logit_NT[:, t].mean()),
                     "b_logit_mean": float(b_logit_SNT[:, :, t].mean()),
-                    "lambda_star": _lambda_star(pooled_log_odds(p_logit_NT[:, t]), pooled_log_odds(b_logit_SNT[:, :, t]), cells.clip),
+                    "lambda_star": _lambda_star(
+                        pooled_log_odds(p_logit_NT[:, t]), pooled_log_odds(b_logit_SNT[:, :, t]), cells.clip
+                    ),
                 }
                 for t in positions
             ],
@@ -158,7 +160,10 @@ def _mass_interval(config: Config, rng: Any, logits_SN: list[Array]) -> dict[str
 
 
 def _lambda_star_interval(config: Config, rng: Any, p_N: Array, b_SN: list[Array], clip: float) -> dict[str, Any]:
-    """λ* of the pooled means of p and b, given as log-odds per prompt; seeds are resampled, then prompts, the same ones for teacher and base."""
+    """λ* of the pooled means of p and b, given as log-odds per prompt.
+
+    Seeds are resampled, then prompts, the same ones for teacher and base.
+    """
 
     def statistic(parts: list[Array]) -> float:
         pairs = np.concatenate(parts)
@@ -174,7 +179,7 @@ def _lambda_star_interval(config: Config, rng: Any, p_N: Array, b_SN: list[Array
 
 
 def _of_prompts(p_N: Array, b_N: Array, clip: float) -> dict[str, Any]:
-    """From log-odds per prompt: the spread of λ* over prompts; prompts at which p does not exceed b are counted, not averaged."""
+    """The spread of λ* over prompts, from log-odds; prompts where p does not exceed b are counted, not averaged."""
     pairs = [(theory.LogOdds(p), theory.LogOdds(b)) for p, b in zip(p_N, b_N, strict=True)]
     values = [value for p, b in pairs if (value := _lambda_star(p, b, clip)) is not None]
     quantiles = np.percentile(values, [5, 50, 95]).tolist() if values else [None] * 3

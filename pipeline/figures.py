@@ -54,7 +54,11 @@ class Figure:
 
 def figures(aggregate: Aggregate) -> list[Figure]:
     """All figures: each kind for each group of cells, then the learning-rate pilot."""
-    drawn = [draw(aggregate, name) for draw in (onsets, cliff, modal_mass, training, failures, quality) for name in aggregate["cells"]]
+    drawn = [
+        draw(aggregate, name)
+        for draw in (onsets, cliff, modal_mass, training, failures, quality)
+        for name in aggregate["cells"]
+    ]
     return [*drawn, pilot(aggregate)]
 
 
@@ -103,7 +107,9 @@ def onsets(aggregate: Aggregate, name: str) -> Figure:
     )
     layers = [*_prediction(aggregate, group), points, middle.encode(x=_x(group, aggregate, "median"), y=y)]
     level = _percent(aggregate["confidence"])
-    told = "; ".join(f"{row['begins']}: {_median(row, group[key]['beyond'])}" for key, row in zip(ONSETS, medians, strict=True))
+    told = "; ".join(
+        f"{row['begins']}: {_median(row, group[key]['beyond'])}" for key, row in zip(ONSETS, medians, strict=True)
+    )
     return Figure(
         f"onsets-{name}",
         "onsets",
@@ -120,10 +126,17 @@ def cliff(aggregate: Aggregate, name: str) -> Figure:
     """Strict parse over λ: a thin line for each seed, the mean over seeds with its interval, and λ*."""
     group, level = aggregate["cells"][name], _percent(aggregate["confidence"])
     rows = [row for row in group["lambdas"] if row["parse"]]
-    mean = _frame([{"lambda": row["lambda"], **row["parse"]} for row in rows], ["lambda", "value", "low", "high", "n_seeds", "n"])
-    seeds = _frame([{"lambda": row["lambda"], **one} for row in rows for one in row["parse_by_seed"]], ["lambda", "seed", "parse"])
+    mean = _frame(
+        [{"lambda": row["lambda"], **row["parse"]} for row in rows], ["lambda", "value", "low", "high", "n_seeds", "n"]
+    )
+    seeds = _frame(
+        [{"lambda": row["lambda"], **one} for row in rows for one in row["parse_by_seed"]], ["lambda", "seed", "parse"]
+    )
     warm = _frame([{"parse": aggregate["sft"]["student"]["parse"]["value"], "label": "SFT warm start"}], ["parse", "label"])
-    x, share = _x(group, aggregate), {"title": "strict parse", "scale": alt.Scale(domain=[0, 1]), "axis": alt.Axis(format="%")}
+    x, share = (
+        _x(group, aggregate),
+        {"title": "strict parse", "scale": alt.Scale(domain=[0, 1]), "axis": alt.Axis(format="%")},
+    )
     start = alt.Chart(warm).encode(y=alt.Y("parse:Q", **share))
     layers = [
         *_prediction(aggregate, group),
@@ -135,7 +148,11 @@ def cliff(aggregate: Aggregate, name: str) -> Figure:
         .encode(x=x, y=alt.Y("parse:Q", **share), detail="seed:N", tooltip=["lambda", "seed", _tip("parse", "parse")]),
         alt.Chart(mean)
         .mark_line(point=alt.OverlayMarkDef(size=50, color=BLUE), color=BLUE, strokeWidth=2.5)
-        .encode(x=x, y=alt.Y("value:Q", **share), tooltip=["lambda", _tip("value", "mean"), _tip("low"), _tip("high"), "n_seeds", "n"]),
+        .encode(
+            x=x,
+            y=alt.Y("value:Q", **share),
+            tooltip=["lambda", _tip("value", "mean"), _tip("low"), _tip("high"), "n_seeds", "n"],
+        ),
     ]
     by_seed = seeds.pivot(index="lambda", columns="seed", values="parse").add_prefix("seed ").reset_index()
     return Figure(
@@ -176,13 +193,24 @@ def modal_mass(aggregate: Aggregate, name: str) -> Figure:
     layers = [
         *_prediction(aggregate, group),
         limit.mark_rule(color=RED, strokeDash=[6, 3], strokeWidth=1.5),
-        limit.mark_text(align="left", dx=4, dy=-6, color=RED, fontWeight="bold").encode(x=alt.X(datum=_domain(group, aggregate)[0]), text="label"),
+        limit.mark_text(align="left", dx=4, dy=-6, color=RED, fontWeight="bold").encode(
+            x=alt.X(datum=_domain(group, aggregate)[0]), text="label"
+        ),
         alt.Chart(table)
         .mark_point(filled=True, size=26, color=GREY)
-        .encode(x=x, y=alt.Y("q_log_odds:Q", **y), tooltip=["lambda", "seed", alt.Tooltip("q_log_odds", format=".3f"), _tip("share_above_q_c")]),
+        .encode(
+            x=x,
+            y=alt.Y("q_log_odds:Q", **y),
+            tooltip=["lambda", "seed", alt.Tooltip("q_log_odds", format=".3f"), _tip("share_above_q_c")],
+        ),
         alt.Chart(lines)
         .mark_line(point=True, strokeWidth=2.5)
-        .encode(x=x, y=alt.Y("log_odds:Q", **y), color=alt.Color("line:N", title=None, scale=colours), tooltip=["lambda", "line", alt.Tooltip("log_odds", format=".3f")]),
+        .encode(
+            x=x,
+            y=alt.Y("log_odds:Q", **y),
+            color=alt.Color("line:N", title=None, scale=colours),
+            tooltip=["lambda", "line", alt.Tooltip("log_odds", format=".3f")],
+        ),
     ]
     return Figure(
         f"modal-mass-{name}",
@@ -211,7 +239,9 @@ def training(aggregate: Aggregate, name: str) -> Figure:
         .encode(
             x=alt.X("step:Q", title="training step"),
             y=alt.Y("parse:Q", title="strict parse (validation)", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%")),
-            color=alt.Color("label:O", title="λ", sort=lambdas, scale=_scale(dict(zip(lambdas, _ramp(len(lambdas)), strict=True)))),
+            color=alt.Color(
+                "label:O", title="λ", sort=lambdas, scale=_scale(dict(zip(lambdas, _ramp(len(lambdas)), strict=True)))
+            ),
             tooltip=["lambda", "step", _tip("parse", "median"), _tip("least"), _tip("greatest"), "n_seeds"],
         )
     )
@@ -232,12 +262,18 @@ def failures(aggregate: Aggregate, name: str) -> Figure:
     """How completions end, as shares: teacher, warm start, then each λ."""
     group, k = aggregate["cells"][name], aggregate["k"]
     sft = aggregate["sft"]
-    columns = {"teacher": sft["teacher"], "SFT": sft["student"], **{str(row["lambda"]): row for row in group["lambdas"]}}
+    columns = {
+        "teacher": sft["teacher"],
+        "SFT": sft["student"],
+        **{str(row["lambda"]): row for row in group["lambdas"]},
+    }
     exact, coarse = [], []
     for column, row in columns.items():
         n, kinds = sum(row["outcomes"].values()), Counter[str]()
         for label, count in row["outcomes"].items():
-            exact.append({"at": column, "outcome": label, "kind": failure_kind(label, k), "count": count, "share": count / n})
+            exact.append(
+                {"at": column, "outcome": label, "kind": failure_kind(label, k), "count": count, "share": count / n}
+            )
             kinds[failure_kind(label, k)] += count
         coarse += [{"at": column, "kind": kind, "count": count, "share": count / n} for kind, count in kinds.items()]
     table = _frame(exact, ["at", "outcome", "kind", "count", "share"])
@@ -248,7 +284,12 @@ def failures(aggregate: Aggregate, name: str) -> Figure:
         alt.Chart(drawn)
         .mark_bar()
         .encode(
-            x=alt.X("at:N", title="teacher, warm start (SFT), then λ", sort=list(columns), axis=alt.Axis(labelAngle=0, labelOverlap=True)),
+            x=alt.X(
+                "at:N",
+                title="teacher, warm start (SFT), then λ",
+                sort=list(columns),
+                axis=alt.Axis(labelAngle=0, labelOverlap=True),
+            ),
             y=alt.Y("share:Q", title="share of completions", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%")),
             color=alt.Color("kind:N", title=None, scale=_scale({kind: KINDS.get(kind, GREY) for kind in present})),
             order="order:Q",
@@ -256,7 +297,9 @@ def failures(aggregate: Aggregate, name: str) -> Figure:
         )
     )
     worst = drawn[drawn["kind"] != OK].sort_values("share", ascending=False).head(1)
-    most = "".join(f"The largest failure is {row['kind']}, {row['share']:.1%} at {row['at']}." for row in worst.to_dict("records"))
+    most = "".join(
+        f"The largest failure is {row['kind']}, {row['share']:.1%} at {row['at']}." for row in worst.to_dict("records")
+    )
     return Figure(
         f"failures-{name}",
         "failures",
@@ -277,10 +320,18 @@ def quality(aggregate: Aggregate, name: str) -> Figure:
         measures = {f"{_score_name(row)} on parsed outputs": row["quality"], "USEFUL": row["useful"]}
         rows += [{"lambda": row["lambda"], "measure": measure, **found} for measure, found in measures.items() if found]
     table = _frame(rows, ["lambda", "measure", "value", "low", "high", "n_seeds", "n"])
-    colour = alt.Color("measure:N", title=None, scale=alt.Scale(range=[BLUE, AMBER]), sort=list(dict.fromkeys(table["measure"])))
+    colour = alt.Color(
+        "measure:N", title=None, scale=alt.Scale(range=[BLUE, AMBER]), sort=list(dict.fromkeys(table["measure"]))
+    )
     x, y = _x(group, aggregate), {"title": "score", "scale": alt.Scale(domain=[0, 1])}
     base = alt.Chart(table).encode(x=x, color=colour)
-    tips = ["lambda", "measure", *(alt.Tooltip(part, format=".3f") for part in ("value", "low", "high")), "n_seeds", "n"]
+    tips = [
+        "lambda",
+        "measure",
+        *(alt.Tooltip(part, format=".3f") for part in ("value", "low", "high")),
+        "n_seeds",
+        "n",
+    ]
     layers = [
         *_prediction(aggregate, group),
         base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", **y), y2="high:Q"),
@@ -308,13 +359,20 @@ def pilot(aggregate: Aggregate) -> Figure:
     rate, level = aggregate["calibration"]["learning_rate"], _percent(aggregate["calibration"]["confidence"])
     table = _frame(rate["pilot"], ["learning_rate", "parse", "low", "high", "n", "status"])
     drawn = table.assign(choice=["chosen" if value == rate["chosen"] else "candidate" for value in table["learning_rate"]])
-    x = alt.X("learning_rate:Q", title="learning rate", scale=alt.Scale(type="log", nice=False, padding=24), axis=alt.Axis(format=".0e", labelOverlap=True))
+    x = alt.X(
+        "learning_rate:Q",
+        title="learning rate",
+        scale=alt.Scale(type="log", nice=False, padding=24),
+        axis=alt.Axis(format=".0e", labelOverlap=True),
+    )
     y = {"title": "strict parse", "scale": alt.Scale(domain=[0, 1]), "axis": alt.Axis(format="%")}
     colour = alt.Color("choice:N", title=None, scale=_scale({"chosen": RED, "candidate": BLUE}))
     base = alt.Chart(drawn).encode(x=x, color=colour)
     layers = [
         base.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q", **y), y2="high:Q"),
-        base.mark_point(filled=True, size=80, opacity=1).encode(y=alt.Y("parse:Q", **y), tooltip=["learning_rate", _tip("parse"), _tip("low"), _tip("high"), "n", "status"]),
+        base.mark_point(filled=True, size=80, opacity=1).encode(
+            y=alt.Y("parse:Q", **y), tooltip=["learning_rate", _tip("parse"), _tip("low"), _tip("high"), "n", "status"]
+        ),
     ]
     return Figure(
         "pilot",
@@ -336,9 +394,18 @@ def _spec(layers: list[alt.Chart], height: int = SIZE["height"]) -> dict[str, An
     """One Vega-Lite dictionary of fixed size; the page makes it as wide as its column."""
     chart = (alt.layer(*layers) if len(layers) > 1 else layers[0]).properties(width=SIZE["width"], height=height)
     chart = chart.configure(background="transparent", font=FONT).configure_view(stroke=None)
-    chart = chart.configure_axis(labelFontSize=12, titleFontSize=12, titleFontWeight="normal", labelColor=GREY, titleColor=GREY)
+    chart = chart.configure_axis(
+        labelFontSize=12, titleFontSize=12, titleFontWeight="normal", labelColor=GREY, titleColor=GREY
+    )
     chart = chart.configure_axis(gridColor=GREY, gridOpacity=0.25, domainColor=GREY, tickColor=GREY)
-    legend = {"orient": "bottom", "columns": 3, "labelFontSize": 12, "labelLimit": 240, "labelColor": GREY, "titleColor": GREY}
+    legend = {
+        "orient": "bottom",
+        "columns": 3,
+        "labelFontSize": 12,
+        "labelLimit": 240,
+        "labelColor": GREY,
+        "titleColor": GREY,
+    }
     spec: dict[str, Any] = chart.configure_legend(**legend).to_dict()
     del spec["$schema"]
     return spec
@@ -353,7 +420,8 @@ def _prediction(aggregate: Aggregate, group: dict[str, Any]) -> list[alt.Chart]:
     return [
         base.mark_rect(opacity=0.22, color=VIOLET, clip=True).encode(x=_x(group, aggregate, "low"), x2="high:Q"),
         base.mark_rule(color=VIOLET, strokeDash=[5, 3], strokeWidth=1.5).encode(
-            x=_x(group, aggregate, "value"), tooltip=["label", *(alt.Tooltip(p, format=".4f") for p in ("value", "low", "high"))]
+            x=_x(group, aggregate, "value"),
+            tooltip=["label", *(alt.Tooltip(p, format=".4f") for p in ("value", "low", "high"))],
         ),
         base.mark_text(align="left", dx=5, color=VIOLET, fontWeight="bold").encode(
             x=_x(group, aggregate, "value"), y=alt.value(8), text="label:N"

@@ -84,9 +84,7 @@ def json_rows(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[in
         yield number, row
 
 
-def csv_rows(
-    path: Path, lines: Iterable[tuple[int, str]], columns: tuple[str, ...]
-) -> Iterator[tuple[int, dict[str, str]]]:
+def csv_rows(path: Path, lines: Iterable[tuple[int, str]], columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
     """The trimmed cells of each row by column, with the number of its first line. The header must have ``columns``."""
     name, start = shown(path), 1
     header: list[str] = []

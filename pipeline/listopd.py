@@ -66,7 +66,8 @@ def run(config: Config, cell: Cell) -> None:
     record = layout.cell_record(cell)
     if is_finished(record / "run.json", key):
         return
-    command = f"python -m pipeline stage listopd --profile {config.profile} --cells {cell.group} --lambda {cell.lam} --seed {cell.seed}"
+    which = f"--cells {cell.group} --lambda {cell.lam} --seed {cell.seed}"
+    command = f"python -m pipeline stage listopd --profile {config.profile} {which}"
     recorder = Recorder(command, config.compute.threads, key)
     calibration = read_json(layout.calibration, "calibrate")
     recipe = Recipe(
@@ -91,6 +92,7 @@ def run(config: Config, cell: Cell) -> None:
         status=trace.status,
         learning_rate=recipe.learning_rate,
         calibration_sha256=sha256_of(layout.calibration),
+        data_sha256=sha256_of(layout.data),
         resumed_at=trace.resumed_at,
         seconds={name: round(value, 2) for name, value in trace.seconds.items()},
     )
@@ -118,7 +120,9 @@ def distil(
     for model in (student, teacher, base):
         model.to(accelerator.device)
     probe = None if binding is None else Probe.at(config, codec, teacher, binding, recipe.clip)
-    prompts = {split: [task.prompt(g) for g in read_groups(layout.groups(split))] for split in ("train", "validation", "heldout")}
+    prompts = {
+        split: [task.prompt(g) for g in read_groups(layout.groups(split))] for split in ("train", "validation", "heldout")
+    }
     train_NP, train_mask_NP = (x.to(accelerator.device) for x in codec.prompts(prompts["train"]))
     optimizer = adamw(student, recipe.learning_rate, config.opd.weight_decay)
     stream = torch.Generator(accelerator.device).manual_seed(stream_seed(config.seed, *recipe.streams))

@@ -42,9 +42,7 @@ def token_logprobs(logits_BTV: torch.Tensor, tokens_BT: torch.Tensor, vocabulary
     return logits_BTV.log_softmax(dim=-1).gather(-1, tokens_BT.unsqueeze(-1)).squeeze(-1)
 
 
-def advantage(
-    student_BT: torch.Tensor, teacher_BT: torch.Tensor, base_BT: torch.Tensor | None, lam: float
-) -> torch.Tensor:
+def advantage(student_BT: torch.Tensor, teacher_BT: torch.Tensor, base_BT: torch.Tensor | None, lam: float) -> torch.Tensor:
     """A per token, detached. Without a base only λ = 1 is defined: anything else raises ValueError."""
     plain = teacher_BT - student_BT
     if base_BT is None:

@@ -48,7 +48,12 @@ def run(profile: str, jobs: int | None, reviews: Path | None, labels: Path | Non
         elif reviews or labels:
             raise InputError(f"--reviews, --labels: the profile {profile} generates its data; expected neither")
         _repro(config, "prepare")
-        _fan_out(config, "warm starts", {address(config, model_stage(config, name)): name for name in config.models_to_train()}, jobs)
+        _fan_out(
+            config,
+            "warm starts",
+            {address(config, model_stage(config, name)): name for name in config.models_to_train()},
+            jobs,
+        )
         _repro(config, "calibrate")
         _fan_out(config, "cells", {address(config, cell_stage(config, cell)): cell for cell in config.all_cells()}, jobs)
         _repro(config)
@@ -68,7 +73,9 @@ def _dry_run(config: Config, reviews: Path | None, labels: Path | None) -> None:
         print(f"{name}: {value}")
     print(f"groups: {', '.join(f'{split} {len(groups)}' for split, groups in splits.items())}")
     cells = len(list(config.all_cells()))
-    print(f"settings and input are valid: {len(config.models_to_train())} warm starts and {cells} cells; nothing was trained")
+    print(
+        f"settings and input are valid: {len(config.models_to_train())} warm starts and {cells} cells; nothing was trained"
+    )
 
 
 @contextmanager
@@ -101,24 +108,27 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _dvc(*arguments: str, capture: bool = False) -> str:
-    """Run DVC with this interpreter's environment. Raises InputError with its last line when it fails."""
+def _dvc(*arguments: str) -> str:
+    """Run DVC with this interpreter's environment; its standard output. Raises InputError, what it said above it."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     command = [sys.executable, "-m", "dvc", *arguments]
-    done = subprocess.run(command, env={**os.environ, "PATH": path}, stdout=subprocess.PIPE if capture else None, text=True)
+    done = subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False)
     if done.returncode:
+        said = [line for line in (done.stdout + done.stderr).splitlines() if line and not line.endswith("skipping")]
+        print("\n".join(said), file=sys.stderr)
         raise InputError(f"dvc {arguments[0]} failed (exit {done.returncode}); the reason stands above")
-    return done.stdout or ""
+    return done.stdout
 
 
 def _repro(config: Config, stage: str | None = None) -> None:
+    print(f"{stage or 'evaluate, aggregate, check, report'} ...", flush=True)
     file = str(settings.dvc_file(config.profile))
-    _dvc("repro", "--quiet", file if stage is None else f"{file}:{stage}")
+    _dvc("repro", file if stage is None else f"{file}:{stage}")
 
 
 def _fan_out(config: Config, what: str, items: dict[str, Item], jobs: int) -> None:
     """Run the due items of ``items`` (by DVC address) in ``jobs`` processes. Raises InputError after all if any failed."""
-    changed = json.loads(_dvc("status", "--json", *items, capture=True))
+    changed = json.loads(_dvc("status", "--json", *items))
     due = {address: item for address, item in items.items() if address in changed}
     print(f"{what}: {len(items) - len(due)} of {len(items)} up to date, {len(due)} to run, {jobs} at a time", flush=True)
     if not due:

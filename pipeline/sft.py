@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 
 from pipeline.config import TEACHER, Config
-from pipeline.files import write_json_lines
+from pipeline.files import sha256_of, write_json_lines
 from pipeline.graph import fingerprint, model_stage
 from pipeline.groups import read_groups
 from pipeline.layout import Layout
@@ -38,7 +38,9 @@ def run(config: Config, name: str) -> None:
     record = layout.sft_record(name)
     if is_finished(record / "run.json", key):
         return
-    recorder = Recorder(f"python -m pipeline stage sft --profile {config.profile} --model {name}", config.compute.threads, key)
+    recorder = Recorder(
+        f"python -m pipeline stage sft --profile {config.profile} --model {name}", config.compute.threads, key
+    )
     prompts = {split: [task.prompt(g) for g in read_groups(layout.groups(split))] for split in ("validation", "heldout")}
     tokenizer = load_tokenizer(layout.tokenizer)
     codec = Codec(tokenizer)
@@ -70,7 +72,13 @@ def run(config: Config, name: str) -> None:
     samples, steps = record / "samples.jsonl.gz", record / "log.jsonl"
     write_json_lines(samples, sample_rows(config, model, codec, 0, prompts, sampler, final=True))
     write_json_lines(steps, log[LOG_EVERY - 1 :: LOG_EVERY])
-    recorder.finish(record / "run.json", [layout.model(name), samples, steps], steps=config.sft.steps, resumed_at=done)
+    recorder.finish(
+        record / "run.json",
+        [layout.model(name), samples, steps],
+        steps=config.sft.steps,
+        resumed_at=done,
+        data_sha256=sha256_of(layout.data),
+    )
     progress.clear()
 
 

@@ -62,4 +62,10 @@ def flatness(table: Array, permutations: int, rng: Any) -> dict[str, Any]:
     observed = spread(table)
     shuffled = np.array([spread(rng.permuted(table, axis=1)) for _ in range(permutations)])
     p_value = (1 + int((shuffled >= observed - 1e-12).sum())) / (1 + permutations)
-    return {"range": observed, "p_value": p_value, "permutations": permutations, "n_seeds": len(table), "n_lambdas": table.shape[1]}
+    return {
+        "range": observed,
+        "p_value": p_value,
+        "permutations": permutations,
+        "n_seeds": len(table),
+        "n_lambdas": table.shape[1],
+    }

@@ -29,6 +29,7 @@ def build_tokenizer(config: settings.Tokenizer, texts: Sequence[str]) -> PreTrai
         inner.pre_tokenizer = splitter
         inner.decoder = decoders.Fuse()
     else:
+        assert config.vocab_size is not None
         inner = Tokenizer(models.BPE())
         inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         inner.decoder = decoders.ByteLevel()
@@ -40,9 +41,7 @@ def build_tokenizer(config: settings.Tokenizer, texts: Sequence[str]) -> PreTrai
             ),
         )
     inner.add_special_tokens(SPECIAL)
-    inner.post_processor = processors.TemplateProcessing(
-        single=f"{BOS} $A", special_tokens=[(BOS, inner.token_to_id(BOS))]
-    )
+    inner.post_processor = processors.TemplateProcessing(single=f"{BOS} $A", special_tokens=[(BOS, inner.token_to_id(BOS))])
     return PreTrainedTokenizerFast(tokenizer_object=inner, pad_token=PAD, bos_token=BOS, eos_token=EOS)
 
 

@@ -1,7 +1,7 @@
 """What supervised and on-policy training share: the optimizer, one guarded step, and the final samples."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -45,7 +45,7 @@ def sample_rows(
     model: Qwen3ForCausalLM,
     codec: Codec,
     step: int,
-    prompts: dict[str, Sequence[str]],
+    prompts: Mapping[str, Sequence[str]],
     generator: torch.Generator,
     final: bool,
 ) -> list[dict[str, Any]]:

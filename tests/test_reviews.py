@@ -101,9 +101,7 @@ def test_records_without_text_are_skipped_aloud(tmp_path: Path, text: str | None
 
 def test_duplicates_and_repeated_keys(tmp_path: Path) -> None:
     rows = [*eight(), row_2018(0, reviewText="Another text", overall=1.0), row_2018(1, style={"Size:": " 7"})]
-    path = write(
-        tmp_path / "a.jsonl", *rows, row_2018(2, vote="9"), row_2018(0, reviewText="Another text", overall=1.0)
-    )
+    path = write(tmp_path / "a.jsonl", *rows, row_2018(2, vote="9"), row_2018(0, reviewText="Another text", overall=1.0))
     result = read_reviews(path)
     assert len(result.reviews) == 9
     expected = {"records": 12, "without_text": 0, "exact_duplicates": 2, "repeated_ids": 1, "repeated_keys": 1}
@@ -193,8 +191,7 @@ OBJECT = "expected one JSON object per line"
         ),
         (
             [row_2018(), {"overall": 5.0, "asin": "P1", "unixReviewTime": START}],
-            "line 2: reviewerID: missing; expected reviewerID, asin, overall and unixReviewTime (2018 schema), as"
-            " on line 1",
+            "line 2: reviewerID: missing; expected reviewerID, asin, overall and unixReviewTime (2018 schema), as on line 1",
         ),
         (
             [{"stars": 5, "user_id": "u"}],
@@ -212,9 +209,7 @@ def test_a_broken_file_is_one_line(tmp_path: Path, rows: list[Any], message: str
 def test_invalid_utf8_is_named_by_its_place_in_the_file(tmp_path: Path) -> None:
     good, bad = json.dumps(row_2018()).encode(), b'{"reviewText": "caf\xe9"}'
     place = len(good) + 1 + bad.index(b"\xe9")
-    assert f"line 2: not valid UTF-8: found byte 0xE9 at byte {place}" in refusal(
-        write(tmp_path / "a.jsonl", good, bad)
-    )
+    assert f"line 2: not valid UTF-8: found byte 0xE9 at byte {place}" in refusal(write(tmp_path / "a.jsonl", good, bad))
 
 
 def test_a_file_cut_inside_its_last_line(tmp_path: Path) -> None:

@@ -151,9 +151,7 @@ def test_too_few_texts_are_refused_after_the_counts(tmp_path: Path) -> None:
 
 
 def test_k_larger_than_any_product_has(listed_twice: Path) -> None:
-    assert "largest product P1 has 50 usable distinct texts; expected at least 52" in refusal(
-        config_for(listed_twice, k=26)
-    )
+    assert "largest product P1 has 50 usable distinct texts; expected at least 52" in refusal(config_for(listed_twice, k=26))
 
 
 def test_nothing_usable(tmp_path: Path) -> None:

@@ -146,9 +146,7 @@ def naive_flow(q: float, p: float, b: float, clip: float, lam: float, *, reading
     total = 0.0
     for student, teacher, base, score in ((q, p, b, 1.0 - q), (1 - q, 1 - p, 1 - b, -q)):
         ratio = teacher / student
-        rho = {"none": 1.0, "rollout": 1.0, "truncate": min(clip, ratio), "mask": 0.0 if ratio > clip else ratio}[
-            reading
-        ]
+        rho = {"none": 1.0, "rollout": 1.0, "truncate": min(clip, ratio), "mask": 0.0 if ratio > clip else ratio}[reading]
         total += student * rho * (lam * math.log(teacher / base) - math.log(student / base)) * score
     return total
 
@@ -204,9 +202,7 @@ def test_lambda_one_does_not_depend_on_the_base_and_equal_models_not_on_lambda()
         assert ends == {round(theory.log_odds(0.97), 10)}
         ends = {round(theory.stable_fixed_point_logit(0.9, 0.9, C, lam, reading) or 0.0, 10) for lam in (0.5, 1.0, 2.0)}
         assert ends == {round(theory.log_odds(0.9), 10)}
-        assert float(theory.force(theory.log_odds(0.9), 0.9, 0.9, C, 1.7, reading=reading)) == pytest.approx(
-            0, abs=1e-14
-        )
+        assert float(theory.force(theory.log_odds(0.9), 0.9, 0.9, C, 1.7, reading=reading)) == pytest.approx(0, abs=1e-14)
 
 
 # Properties over random settings

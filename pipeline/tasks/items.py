@@ -35,7 +35,9 @@ def groups(config: Config) -> tuple[dict[str, list[Group]], dict[str, Any]]:
         if len(drawn) >= wanted:
             break
     else:
-        raise InputError(f"data: found {wanted} groups over all splits; expected fewer, {len(drawn)} different ones were drawn")
+        raise InputError(
+            f"data: found {wanted} groups over all splits; expected fewer, {len(drawn)} different ones were drawn"
+        )
     everything = iter(drawn)
     splits = {split: [_group(next(everything)) for _ in range(size)] for split, size in sizes.items()}
     return splits, {"labeller": "generated grades", "groups": sizes}
