@@ -55,7 +55,7 @@ def _metrics(config: Config, task: Task, groups: dict[str, list[Group]], record:
 def evaluation(task: Task, groups: list[Group], row: dict[str, Any], confidence: float) -> dict[str, Any]:
     """Metrics of one row of samples: strict parse with its Wilson interval, outcomes, scores on parsed outputs, USEFUL.
 
-    ``parsed_prompts`` is a text of 0 and 1 per prompt; ``quality`` holds the first score of each parsed one, in order.
+    For held-out prompts also ``parsed_prompts``, a text of 0 and 1, and ``quality``, the first score of each parsed one.
     """
     unterminated = set(row["unterminated"])
     outcomes = [
@@ -67,7 +67,7 @@ def evaluation(task: Task, groups: list[Group], row: dict[str, Any], confidence:
     n, parsed = len(outcomes), len(scores)
     low, high = wilson(parsed, n, confidence)
     quality = [score[names[0]] for score in scores]
-    return {
+    metrics = {
         "step": row["step"],
         "split": row["split"],
         "decoding": row["decoding"],
@@ -79,6 +79,8 @@ def evaluation(task: Task, groups: list[Group], row: dict[str, Any], confidence:
         "outcomes": dict(sorted(Counter(outcome.label for outcome in outcomes).items())),
         "scores": {name: sum(score[name] for score in scores) / parsed for name in names},
         "useful": sum(quality) / n,
-        "parsed_prompts": "".join("1" if outcome.parsed else "0" for outcome in outcomes),
-        "quality": [round(value, 6) for value in quality],
     }
+    if row["split"] == "heldout":
+        metrics["parsed_prompts"] = "".join("1" if outcome.parsed else "0" for outcome in outcomes)
+        metrics["quality"] = [round(value, 6) for value in quality]
+    return metrics

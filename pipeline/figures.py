@@ -16,7 +16,7 @@ import pandas as pd
 Aggregate = dict[str, Any]
 
 BLUE, RED, GREEN, AMBER, VIOLET, GREY = "#3d84c6", "#d0505f", "#3a9a6e", "#c98a2b", "#8b70c8", "#87919d"
-SIZE = {"width": 560, "height": 300}
+WIDTH, HEIGHT = 560, 300
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 STAR, FOUND = "predicted λ*", "onset in one seed"
 OK, SHORTER, REPEATED = "ok", "one id missing: shorter list", "one id missing: one repeated"
@@ -99,7 +99,7 @@ def onsets(aggregate: Aggregate, name: str) -> Figure:
             yOffset=alt.YOffset("seed:N"),
             shape=alt.Shape("what:N", title=None, scale=_scale(dict.fromkeys(marks, "triangle-right") | {FOUND: "circle"})),
             color=alt.Color("what:N", title=None, scale=_scale(dict.fromkeys(marks, GREY) | {FOUND: BLUE})),
-            tooltip=["begins", "seed", alt.Tooltip("at:Q", format=".3f"), "what"],
+            tooltip=["begins:N", "seed:N", _tip("at", form=".3f"), "what:N"],
         )
     )
     middle = alt.Chart(_frame(medians, ["begins", "median"]).dropna(subset="median")).mark_tick(
@@ -141,17 +141,19 @@ def cliff(aggregate: Aggregate, name: str) -> Figure:
     layers = [
         *_prediction(aggregate, group),
         start.mark_rule(strokeDash=[2, 3], color=AMBER, strokeWidth=1.5),
-        start.mark_text(align="right", dy=-6, color=AMBER).encode(x=alt.X(datum=_domain(group, aggregate)[1]), text="label"),
+        start.mark_text(align="right", dy=-6, color=AMBER).encode(
+            x=alt.X(datum=_domain(group, aggregate)[1]), text="label:N"
+        ),
         alt.Chart(mean).mark_area(opacity=0.2, color=BLUE).encode(x=x, y=alt.Y("low:Q", **share), y2="high:Q"),
         alt.Chart(seeds)
         .mark_line(point=alt.OverlayMarkDef(size=18, color=GREY), color=GREY, strokeWidth=1, opacity=0.7)
-        .encode(x=x, y=alt.Y("parse:Q", **share), detail="seed:N", tooltip=["lambda", "seed", _tip("parse", "parse")]),
+        .encode(x=x, y=alt.Y("parse:Q", **share), detail="seed:N", tooltip=["lambda:Q", "seed:N", _tip("parse")]),
         alt.Chart(mean)
         .mark_line(point=alt.OverlayMarkDef(size=50, color=BLUE), color=BLUE, strokeWidth=2.5)
         .encode(
             x=x,
             y=alt.Y("value:Q", **share),
-            tooltip=["lambda", _tip("value", "mean"), _tip("low"), _tip("high"), "n_seeds", "n"],
+            tooltip=["lambda:Q", _tip("value", "mean"), _tip("low"), _tip("high"), "n_seeds:Q", "n:Q"],
         ),
     ]
     by_seed = seeds.pivot(index="lambda", columns="seed", values="parse").add_prefix("seed ").reset_index()
@@ -201,7 +203,7 @@ def modal_mass(aggregate: Aggregate, name: str) -> Figure:
         .encode(
             x=x,
             y=alt.Y("q_log_odds:Q", **y),
-            tooltip=["lambda", "seed", alt.Tooltip("q_log_odds", format=".3f"), _tip("share_above_q_c")],
+            tooltip=["lambda:Q", "seed:N", _tip("q_log_odds", form=".3f"), _tip("share_above_q_c")],
         ),
         alt.Chart(lines)
         .mark_line(point=True, strokeWidth=2.5)
@@ -209,7 +211,7 @@ def modal_mass(aggregate: Aggregate, name: str) -> Figure:
             x=x,
             y=alt.Y("log_odds:Q", **y),
             color=alt.Color("line:N", title=None, scale=colours),
-            tooltip=["lambda", "line", alt.Tooltip("log_odds", format=".3f")],
+            tooltip=["lambda:Q", "line:N", _tip("log_odds", form=".3f")],
         ),
     ]
     return Figure(
@@ -242,7 +244,7 @@ def training(aggregate: Aggregate, name: str) -> Figure:
             color=alt.Color(
                 "label:O", title="λ", sort=lambdas, scale=_scale(dict(zip(lambdas, _ramp(len(lambdas)), strict=True)))
             ),
-            tooltip=["lambda", "step", _tip("parse", "median"), _tip("least"), _tip("greatest"), "n_seeds"],
+            tooltip=["lambda:Q", "step:Q", _tip("parse", "median"), _tip("least"), _tip("greatest"), "n_seeds:Q"],
         )
     )
     last = table[table["step"] == table["step"].max()]
@@ -293,7 +295,7 @@ def failures(aggregate: Aggregate, name: str) -> Figure:
             y=alt.Y("share:Q", title="share of completions", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%")),
             color=alt.Color("kind:N", title=None, scale=_scale({kind: KINDS.get(kind, GREY) for kind in present})),
             order="order:Q",
-            tooltip=["at", "kind", "count", _tip("share")],
+            tooltip=["at:N", "kind:N", "count:Q", _tip("share")],
         )
     )
     worst = drawn[drawn["kind"] != OK].sort_values("share", ascending=False).head(1)
@@ -371,7 +373,7 @@ def pilot(aggregate: Aggregate) -> Figure:
     layers = [
         base.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q", **y), y2="high:Q"),
         base.mark_point(filled=True, size=80, opacity=1).encode(
-            y=alt.Y("parse:Q", **y), tooltip=["learning_rate", _tip("parse"), _tip("low"), _tip("high"), "n", "status"]
+            y=alt.Y("parse:Q", **y), tooltip=["learning_rate:Q", _tip("parse"), _tip("low"), _tip("high"), "n:Q", "status:N"]
         ),
     ]
     return Figure(
@@ -390,9 +392,9 @@ def _frame(rows: list[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _spec(layers: list[alt.Chart], height: int = SIZE["height"]) -> dict[str, Any]:
+def _spec(layers: list[alt.Chart], height: int = HEIGHT) -> dict[str, Any]:
     """One Vega-Lite dictionary of fixed size; the page makes it as wide as its column."""
-    chart = (alt.layer(*layers) if len(layers) > 1 else layers[0]).properties(width=SIZE["width"], height=height)
+    chart = (alt.layer(*layers) if len(layers) > 1 else layers[0]).properties(width=WIDTH, height=height)
     chart = chart.configure(background="transparent", font=FONT).configure_view(stroke=None)
     chart = chart.configure_axis(
         labelFontSize=12, titleFontSize=12, titleFontWeight="normal", labelColor=GREY, titleColor=GREY
@@ -421,7 +423,7 @@ def _prediction(aggregate: Aggregate, group: dict[str, Any]) -> list[alt.Chart]:
         base.mark_rect(opacity=0.22, color=VIOLET, clip=True).encode(x=_x(group, aggregate, "low"), x2="high:Q"),
         base.mark_rule(color=VIOLET, strokeDash=[5, 3], strokeWidth=1.5).encode(
             x=_x(group, aggregate, "value"),
-            tooltip=["label", *(alt.Tooltip(p, format=".4f") for p in ("value", "low", "high"))],
+            tooltip=["label:N", *(_tip(part, form=".4f") for part in ("value", "low", "high"))],
         ),
         base.mark_text(align="left", dx=5, color=VIOLET, fontWeight="bold").encode(
             x=_x(group, aggregate, "value"), y=alt.value(8), text="label:N"
@@ -446,8 +448,8 @@ def _scale(colours: dict[str, str]) -> alt.Scale:
     return alt.Scale(domain=list(colours), range=list(colours.values()))
 
 
-def _tip(field: str, title: str | None = None) -> alt.Tooltip:
-    return alt.Tooltip(f"{field}:Q", title=title or field, format=".1%")
+def _tip(field: str, title: str | None = None, form: str = ".1%") -> alt.Tooltip:
+    return alt.Tooltip(f"{field}:Q", title=title or field, format=form)
 
 
 def _ramp(n: int) -> list[str]:

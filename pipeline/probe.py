@@ -32,7 +32,7 @@ def target_logits(model: Qwen3ForCausalLM, batch: Batch, vocabulary: int, rows: 
     """
     parts = []
     for start in range(0, len(batch.prompt_BP), rows):
-        part = batch.rows(slice(start, start + rows))
+        part = batch.rows(slice(start, start + rows)).to(model.device)
         logits_BTV = completion_logits(model, part)[..., :vocabulary].double()
         token_BT1 = part.completion_BT.unsqueeze(-1)
         chosen_BT = logits_BTV.gather(-1, token_BT1).squeeze(-1)

@@ -10,6 +10,7 @@ import json
 import re
 import unicodedata
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -75,6 +76,7 @@ def page_of(config: Config, layout: Layout, aggregate: dict[str, Any], verdicts:
     checks = [_complete(number, check) for number, check in enumerate(ordered)]
     tiers = sorted({check["tier"] for check in checks} | set("ABCD"))
     records = _records(config, layout)
+    samples, stages = _samples(config, layout), _stages(config, records)
     drawn = figures(aggregate)
     return {
         "profile": config.profile,
@@ -95,10 +97,10 @@ def page_of(config: Config, layout: Layout, aggregate: dict[str, Any], verdicts:
         ],
         "figures": [_picture(figure) for figure in drawn],
         "specs": {figure.name: figure.spec for figure in drawn},
-        "samples": _samples(config, layout),
+        "samples": samples,
         "records": records,
         "environments": _environments(records),
-        "stages": _stages(config, records),
+        "stages": stages,
         "dvc_file": dvc_file(config.profile).as_posix(),
         "params_file": params_file(config.profile).as_posix(),
         "params_text": _text_of(params_file(config.profile)),
@@ -122,13 +124,19 @@ def render(page: dict[str, Any], template: str) -> str:
         "visible": visible,
     }
     if template.endswith(".html.j2"):
-        page = page | {"vega": Markup(vl_convert.javascript_bundle("window.vegaEmbed=vegaEmbed;").replace("</", "<\\/"))}
+        page = page | {"vega": _charting_library()}
     try:
         return environment.get_template(template).render(page)
     except jinja2.TemplateNotFound as problem:
-        raise InputError(f"{TEMPLATES / str(problem)}: not found; expected the report's template") from None
+        raise InputError(f"{TEMPLATES / str(problem.name)}: not found; expected the report's template") from None
     except jinja2.TemplateError as problem:
         raise InputError(f"{TEMPLATES / template}: {problem}; expected a template that fits the data") from None
+
+
+@cache
+def _charting_library() -> Markup:
+    """Vega, Vega-Lite and Vega-Embed as one script, from vl-convert."""
+    return Markup(vl_convert.javascript_bundle("window.vegaEmbed=vegaEmbed;").replace("</script", "<\\/script"))
 
 
 def number(value: Any, digits: int = 3) -> str:
@@ -173,7 +181,8 @@ def visible(text: str) -> str:
 def _picture(figure: Figure) -> dict[str, Any]:
     """What the page needs of a figure: its words, its table, a CSV link and a static picture with ids of its own."""
     svg = vl_convert.vegalite_to_svg(figure.spec)
-    svg = re.sub(r'(\bid="|url\(#)', rf"\g<1>{figure.name}-", svg)
+    for place, name in enumerate(re.findall(r'<clipPath id="(\w+)"', svg)):
+        svg = re.sub(rf'((?:id="|url\(#){name})\b', f"\\g<1>-{figure.name}", svg).replace(f"{name}-", f"clip-{place}-")
     rows = figure.table.astype(object).where(figure.table.notna(), None).values.tolist()
     csv = "data:text/csv;charset=utf-8," + quote(figure.table.to_csv(index=False))
     words = {key: getattr(figure, key) for key in ("name", "kind", "title", "alt", "caption")}
@@ -250,7 +259,17 @@ def _stages(config: Config, records: list[dict[str, Any]]) -> list[dict[str, Any
 
 def _complete(number: int, check: dict[str, Any]) -> dict[str, Any]:
     """The check with an anchor, and None for each optional key it lacks."""
-    optional = ("title", "statement", "source", "rule", "arguments", "tolerance", "would_change", "conflicts_with", "evidence")
+    optional = (
+        "title",
+        "statement",
+        "source",
+        "rule",
+        "arguments",
+        "tolerance",
+        "would_change",
+        "conflicts_with",
+        "evidence",
+    )
     parts = dict.fromkeys(("text", "value", "low", "high", "unit", "n_seeds", "n"))
     numbers = {key: parts | check[key] if check.get(key) else None for key in ("published", "ours")}
     return dict.fromkeys(optional) | check | numbers | {"anchor": f"claim-{number}-{_slug(check['claim'])}"}

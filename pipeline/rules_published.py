@@ -1,6 +1,7 @@
 """Rules of tiers A and B: the closed form, and published numbers beside each other. They look at no result of ours."""
 
 import math
+from dataclasses import replace
 from typing import Literal
 
 from scipy.optimize import brentq
@@ -130,4 +131,11 @@ def means_equivalent(case: Case, *, first: float, second: float, second_sd: floa
     """
     half = float(student_t.ppf(0.975, second_seeds - 1)) * second_sd / math.sqrt(second_seeds)
     found = Interval(first - second, first - second - half, first - second + half, second_seeds, second_seeds)
-    return equivalent(found, 0.0, case.tolerance, "difference of the published means")
+    judged = equivalent(found, 0.0, case.tolerance, "difference of the published means")
+    left = case.tolerance - abs(found.value)
+    counts = (n for n in range(2, 10_000) if student_t.ppf(0.975, n - 1) * second_sd / math.sqrt(n) < left)
+    if judged.verdict != INCONCLUSIVE or (would_do := next(counts, None)) is None:
+        return judged
+    return replace(
+        judged, reason=f"{judged.ours.text} crosses ± {case.tolerance:g}; {would_do} seeds of that spread would do"
+    )

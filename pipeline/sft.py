@@ -52,14 +52,14 @@ def run(config: Config, name: str) -> None:
     longest = max(longest, targets.prompt_BP.shape[1]) + max(config.opd.max_tokens, targets.completion_BT.shape[1])
     model = new_model(size, codec, longest, stream_seed(config.seed, "init", name)).to(accelerator.device)
     optimizer = adamw(model, config.sft.learning_rate, weight_decay=0.0)
-    sampler = torch.Generator().manual_seed(stream_seed(config.seed, "sft samples", name))
+    sampler = torch.Generator(accelerator.device).manual_seed(stream_seed(config.seed, "sft samples", name))
     progress = Progress(layout.progress(f"sft/{name}"), key)
     done, rows = progress.restore(model, optimizer, sampler)
     log: list[dict[str, Any]] = rows.get("log", [])
     for step in range(done, config.sft.steps):
         for group in optimizer.param_groups:
             group["lr"] = config.sft.learning_rate * schedule(step, config.sft.warmup, config.sft.steps)
-        batch = _cycle(targets, step, config.sft.batch)
+        batch = _cycle(targets, step, config.sft.batch).to(accelerator.device)
         logp_BT = token_logprobs(completion_logits(model, batch), batch.completion_BT, codec.vocabulary)
         mask_BT = batch.completion_mask_BT
         loss = -logp_BT.masked_fill(~mask_BT, 0.0).sum() / mask_BT.sum()

@@ -4,6 +4,7 @@
 models, saved and loaded through transformers, so a trained model is an ordinary Hugging Face checkpoint.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from transformers import PreTrainedTokenizerFast
 
 from pipeline import config as settings
 
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # cells run side by side, one thread each
 PAD, BOS, EOS = "<pad>", "<bos>", "<eos>"
 SPECIAL = [PAD, BOS, EOS]
 
@@ -69,6 +71,14 @@ class Batch:
     @property
     def attention_mask(self) -> torch.Tensor:
         return torch.cat([self.prompt_mask_BP, self.completion_mask_BT], dim=1).long()
+
+    def to(self, device: torch.device) -> "Batch":
+        return Batch(
+            self.prompt_BP.to(device),
+            self.prompt_mask_BP.to(device),
+            self.completion_BT.to(device),
+            self.completion_mask_BT.to(device),
+        )
 
     def rows(self, index: slice | torch.Tensor) -> "Batch":
         return Batch(

@@ -62,9 +62,9 @@ class Interval(NamedTuple):
 class Unjudged(Exception):
     """A precondition fails: a verdict without a comparison."""
 
-    def __init__(self, verdict: str, reason: str, ours: str = "none") -> None:
+    def __init__(self, verdict: str, reason: str, ours: Ours | None = None) -> None:
         super().__init__(reason)
-        self.judgement = Judgement(verdict, Ours(ours), reason)
+        self.judgement = Judgement(verdict, ours or Ours("none"), reason)
 
 
 def either(holds: bool, ours: Ours, reason: str) -> Judgement:
@@ -99,10 +99,10 @@ def would_do(found: Interval, bound: float) -> str:
     return f"about {math.ceil(found.n_seeds * (reach / distance) ** 2 + 1e-9)} seeds would do, {found.n_seeds} are here"
 
 
-def enough(n_seeds: int, least: int) -> None:
-    """Raises `Unjudged` (inconclusive) under ``least`` seeds."""
+def enough(n_seeds: int, least: int, ours: Ours) -> None:
+    """Raises `Unjudged` (inconclusive, with the figure that there is) under ``least`` seeds."""
     if n_seeds < least:
-        raise Unjudged(INCONCLUSIVE, f"{n_seeds} seeds; {least} would do")
+        raise Unjudged(INCONCLUSIVE, f"too few seeds: {n_seeds} here, {least} would do", ours)
 
 
 def allowed(case: Case) -> str:
