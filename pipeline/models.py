@@ -44,9 +44,15 @@ def save_model(folder: Path, model: Qwen3ForCausalLM, tokenizer: PreTrainedToken
 def load_model(folder: Path) -> tuple[Qwen3ForCausalLM, Codec]:
     """A saved model in evaluation mode, and its codec. Raises InputError when files are missing or damaged."""
     try:
-        model = Qwen3ForCausalLM.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
+        if "hidden_size" not in json.loads((folder / "config.json").read_text(encoding="utf-8")):
+            raise ValueError("config.json names no hidden_size")
+        model, found = Qwen3ForCausalLM.from_pretrained(
+            folder, use_safetensors=True, dtype=torch.float32, local_files_only=True, output_loading_info=True
+        )
+        if found["missing_keys"] or found["unexpected_keys"]:
+            raise ValueError(f"weights missing or unknown: {sorted(found['missing_keys'] | found['unexpected_keys'])[:3]}")
         return model.eval(), Codec(load_tokenizer(folder))
-    except (OSError, ValueError, SafetensorError, json.JSONDecodeError) as problem:
+    except (OSError, ValueError, RuntimeError, TypeError, SafetensorError) as problem:
         reason = " ".join(str(problem).split())[:200]
         raise InputError(f"{folder}: not a readable model ({reason}); expected the folder that `sft` writes") from None
 

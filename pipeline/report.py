@@ -21,12 +21,14 @@ import vl_convert
 import yaml
 from markupsafe import Markup
 
+from pipeline.charts import KINDS, OK, failure_kind
 from pipeline.config import Cell, Config, dvc_file, params_file
 from pipeline.errors import InputError
-from pipeline.figures import KINDS, OK, Figure, failure_kind, figures
+from pipeline.figures import Figure, figures
 from pipeline.files import read_json, read_json_lines, write_atomically
 from pipeline.groups import Group
 from pipeline.layout import Layout
+from pipeline.onsets import JUMP
 from pipeline.tasks import load_task
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -88,6 +90,7 @@ def page_of(config: Config, layout: Layout, aggregate: dict[str, Any], verdicts:
         "worst_first": [verdict for verdict in WORST_FIRST if any(check["verdict"] == verdict for check in checks)],
         "score": {tier: _counts([check for check in checks if check["tier"] == tier]) for tier in tiers},
         "headlines": [[check for check in checks if check["claim"] == name] for name in HEADLINES],
+        "jump": JUMP,
         "paper": _paper(),
         "n_cells": len(list(config.all_cells())),
         "faults": [
@@ -272,7 +275,7 @@ def _complete(number: int, check: dict[str, Any]) -> dict[str, Any]:
     )
     parts = dict.fromkeys(("text", "value", "low", "high", "unit", "n_seeds", "n"))
     numbers = {key: parts | check[key] if check.get(key) else None for key in ("published", "ours")}
-    return dict.fromkeys(optional) | check | numbers | {"anchor": f"claim-{number}-{_slug(check['claim'])}"}
+    return dict.fromkeys(optional) | check | numbers | {"anchor": f"check-{number}-{_slug(check['claim'])}"}
 
 
 def _counts(checks: list[dict[str, Any]]) -> dict[str, int]:

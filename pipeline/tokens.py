@@ -27,6 +27,7 @@ def build_tokenizer(config: settings.Tokenizer, texts: Sequence[str]) -> PreTrai
         assert config.pattern is not None
         splitter = pre_tokenizers.Split(Regex(config.pattern), behavior="isolated")
         pieces = sorted({piece for text in texts for piece, _ in splitter.pre_tokenize_str(text)})
+        assert not set(pieces) & set(SPECIAL), "a text of the toy vocabulary spells a special token"
         inner = Tokenizer(models.WordLevel({token: i for i, token in enumerate(SPECIAL + pieces)}, unk_token=PAD))
         inner.pre_tokenizer = splitter
         inner.decoder = decoders.Fuse()
