@@ -4,6 +4,7 @@ Colours are mid-tones that stand on white and on black; text, axes and grid take
 """
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
@@ -28,6 +29,19 @@ KINDS = {
     "malformed": "#b3659b",
     "unterminated": GREY,
 }
+
+
+@dataclass(frozen=True)
+class Figure:
+    """``name`` is unique on the page, figures of one ``kind`` stand side by side, ``table`` holds every number drawn."""
+
+    name: str
+    kind: str
+    title: str
+    alt: str
+    caption: str
+    table: pd.DataFrame
+    spec: dict[str, Any]
 
 
 def failure_kind(label: str, k: int) -> str:
@@ -74,6 +88,14 @@ def prediction(aggregate: Aggregate, group: Group) -> list[alt.Chart]:
         base.mark_rule(color=VIOLET, strokeDash=[5, 3], strokeWidth=1.5).encode(at, tooltip=tooltip),
         base.mark_text(align="left", dx=5, color=VIOLET, fontWeight="bold").encode(at, y=alt.value(8), text="label:N"),
     ]
+
+
+def level(aggregate: Aggregate, group: Group, y: alt.Y, value: float, label: str, colour: str) -> list[alt.Chart]:
+    """A dashed horizontal line at ``value`` with its label at the right end."""
+    base = alt.Chart(frame([{y.to_dict()["field"]: value, "label": label}], [y.to_dict()["field"], "label"])).encode(y)
+    words = base.mark_text(align="right", dy=-6, color=colour, fontWeight="bold")
+    end = alt.X(datum=domain(aggregate, group)[1])
+    return [base.mark_rule(strokeDash=[6, 3], color=colour, strokeWidth=1.5), words.encode(end, text="label:N")]
 
 
 def domain(aggregate: Aggregate, group: Group) -> tuple[float, float]:

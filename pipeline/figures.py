@@ -5,8 +5,6 @@ interval, and the table of the numbers drawn.
 """
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -21,6 +19,7 @@ from pipeline.charts import (
     RED,
     VIOLET,
     Aggregate,
+    Figure,
     failure_kind,
     frame,
     in_percent,
@@ -38,19 +37,6 @@ ONSETS = {
 }
 FOUND = "onset in one seed"
 MEASURED, FIXED = "measured q (mean of seeds)", "fixed point of the flow"
-
-
-@dataclass(frozen=True)
-class Figure:
-    """``name`` is unique on the page, figures of one ``kind`` stand side by side, ``table`` holds every number drawn."""
-
-    name: str
-    kind: str
-    title: str
-    alt: str
-    caption: str
-    table: pd.DataFrame
-    spec: dict[str, Any]
 
 
 def figures(aggregate: Aggregate) -> list[Figure]:
@@ -95,7 +81,7 @@ def onsets(aggregate: Aggregate, name: str) -> Figure:
         f"onsets-{name}",
         "onsets",
         f"Three onsets beside the prediction: {named(name, group)}",
-        f"Dot plot over λ, one row for each onset, one dot for each seed. Medians: {told}. {charts.star_in_words(aggregate)}",
+        f"Dot plot over λ: a row for each onset, a dot for each seed. Medians: {told}. {charts.star_in_words(aggregate)}",
         f"Dots: seeds (n = {group['onset']['n_seeds']}); red tick: median; triangle: none up to the last λ of the grid. "
         f"Violet: λ* with its {level} interval. The table adds the {level} bootstrap interval over seeds of each median.",
         medians,
@@ -110,17 +96,13 @@ def cliff(aggregate: Aggregate, name: str) -> Figure:
     parts = ["value", "low", "high", "n_seeds", "n"]
     mean = frame([{"lambda": row["lambda"], **row["parse"]} for row in rows], ["lambda", *parts])
     seeds = frame([{"lambda": r["lambda"], **one} for r in rows for one in r["parse_by_seed"]], ["lambda", "seed", "parse"])
-    warm = frame([{"value": aggregate["sft"]["student"]["parse"]["value"], "label": "SFT warm start"}], ["value", "label"])
     x, y = x_lambda(aggregate, group), y_share("value", "strict parse")
-    start = alt.Chart(warm).encode(y)
+    start = aggregate["sft"]["student"]["parse"]["value"]
     thin = alt.Chart(seeds).mark_line(color=GREY, strokeWidth=1, opacity=0.7, point=alt.OverlayMarkDef(size=18, color=GREY))
     thick = alt.Chart(mean).mark_line(color=BLUE, strokeWidth=2.5, point=alt.OverlayMarkDef(size=50, color=BLUE))
     layers = [
         *charts.prediction(aggregate, group),
-        start.mark_rule(strokeDash=[2, 3], color=AMBER, strokeWidth=1.5),
-        start.mark_text(align="right", dy=-6, color=AMBER).encode(
-            alt.X(datum=charts.domain(aggregate, group)[1]), text="label:N"
-        ),
+        *charts.level(aggregate, group, y, start, "SFT warm start", AMBER),
         alt.Chart(mean).mark_area(opacity=0.2, color=BLUE).encode(x, y_share("low", "strict parse"), y2="high:Q"),
         thin.encode(x, y_share("parse", "strict parse"), detail="seed:N", tooltip=tips("lambda", "seed", parse=".1%")),
         thick.encode(x, y, tooltip=tips("lambda", "n_seeds", "n", value=".1%", low=".1%", high=".1%")),
@@ -131,8 +113,9 @@ def cliff(aggregate: Aggregate, name: str) -> Figure:
         "cliff",
         f"Strict parse over λ: {named(name, group)}",
         f"Line chart of strict parse over λ. {charts.ends(mean, 'value')} {charts.star_in_words(aggregate)}",
-        f"Thick line: mean over {charts.n_seeds(group)} at the end of {group['steps']} steps, n = {charts.spread(mean['n'])} "
-        f"completions for each λ; band: {level} hierarchical bootstrap over seeds, then prompts; thin lines: seeds. "
+        f"Thick line: mean over {charts.n_seeds(group)} at the end of {group['steps']} steps, "
+        f"n = {charts.spread(mean['n'])} completions for each λ; band: {level} hierarchical bootstrap over "
+        f"seeds, then prompts; thin lines: seeds. "
         f"Violet: λ* with its {level} interval.",
         mean.merge(by_seed, on="lambda"),
         charts.specification(layers),
@@ -158,18 +141,14 @@ def modal_mass(aggregate: Aggregate, name: str) -> Figure:
     table[FIXED] = table[FIXED].astype(float)
     middle = table.groupby("lambda", as_index=False)[[MEASURED, FIXED]].mean()
     dots = table[["lambda", "seed", MEASURED]].rename(columns={MEASURED: "log_odds"})
-    edge = frame([{"log_odds": calibration["clip_threshold_logit"], "label": "q_c"}], ["log_odds", "label"])
+    edge = calibration["clip_threshold_logit"]
     x = x_lambda(aggregate, group)
     y = alt.Y("log_odds:Q", title="log-odds of the modal token", scale=alt.Scale(zero=False))
     colour = alt.Color("line:N", title=None, scale=charts.colours({MEASURED: BLUE, FIXED: AMBER}))
     lines = alt.Chart(middle.melt("lambda", var_name="line", value_name="log_odds").dropna())
-    limit = alt.Chart(edge).encode(y)
     layers = [
         *charts.prediction(aggregate, group),
-        limit.mark_rule(color=RED, strokeDash=[6, 3], strokeWidth=1.5),
-        limit.mark_text(align="left", dx=4, dy=-6, color=RED, fontWeight="bold").encode(
-            alt.X(datum=charts.domain(aggregate, group)[0]), text="label:N"
-        ),
+        *charts.level(aggregate, group, y, edge, "q_c", RED),
         alt.Chart(dots)
         .mark_point(filled=True, size=26, color=GREY)
         .encode(x, y, tooltip=tips("lambda", "seed", log_odds=".3f")),
@@ -180,10 +159,10 @@ def modal_mass(aggregate: Aggregate, name: str) -> Figure:
         "modal_mass",
         f"q against the fixed point and q_c: {named(name, group)}",
         f"Log-odds of the student's modal token over λ, with the fixed point of the expected flow and q_c at "
-        f"{calibration['clip_threshold_logit']:.2f}. {charts.ends(middle, MEASURED, '.2f')} {charts.star_in_words(aggregate)}",
+        f"{edge:.2f}. {charts.ends(middle, MEASURED, '.2f')} {charts.star_in_words(aggregate)}",
         f"Grey dots: {charts.n_seeds(group)}, each the mean over {calibration['prompts']} prompts at token position "
-        f"{calibration['binding']['position']} after {group['steps']} steps; no interval is drawn. Fixed point: of the reading "
-        f"{group['reading']} at c = {group['clip']}, from the measured p and each seed's b. Dashed red: q_c.",
+        f"{calibration['binding']['position']} after {group['steps']} steps; no interval is drawn. Fixed point: of the "
+        f"reading {group['reading']} at c = {group['clip']}, from the measured p and each seed's b. Dashed red: q_c.",
         table,
         charts.specification(layers),
     )
@@ -194,6 +173,7 @@ def training(aggregate: Aggregate, name: str) -> Figure:
     group = aggregate["cells"][name]
     rows = [{"lambda": row["lambda"], **point} for row in group["lambdas"] for point in row["training"]]
     table = frame(rows, ["lambda", "step", "parse", "least", "greatest", "n_seeds"])
+    prompts = aggregate["data"]["groups"]["validation"]
     lambdas = [str(row["lambda"]) for row in group["lambdas"]]
     scale = charts.colours(dict(zip(lambdas, charts.ramp(len(lambdas)), strict=True)))
     lines = alt.Chart(table.assign(label=table["lambda"].astype(str)))
@@ -209,8 +189,8 @@ def training(aggregate: Aggregate, name: str) -> Figure:
         f"Parse along training: {named(name, group)}",
         "Line chart of strict parse over training steps, one line for each λ. At the last step: "
         + charts.ends(table[table["step"] == table["step"].max()], "parse"),
-        f"Median over {charts.n_seeds(group)} on the validation prompts (n = {aggregate['data']['groups']['validation']} each); "
-        f"the table adds the least and the greatest seed.",
+        f"Median over {charts.n_seeds(group)} on the validation prompts (n = {prompts} each); "
+        "the table adds the least and the greatest seed.",
         table,
         charts.specification([lines]),
     )
@@ -230,6 +210,7 @@ def failures(aggregate: Aggregate, name: str) -> Figure:
     drawn = frame(coarse, ["at", "kind", "count", "share"])
     present = [*(kind for kind in KINDS if kind in set(drawn["kind"])), *sorted(set(drawn["kind"]) - set(KINDS))]
     drawn["order"] = [present.index(kind) for kind in drawn["kind"]]
+    n_sft = sum(sft["student"]["outcomes"].values())
     axis = alt.Axis(labelAngle=0, labelOverlap=True)
     chart = (
         alt.Chart(drawn)
@@ -249,8 +230,8 @@ def failures(aggregate: Aggregate, name: str) -> Figure:
         "failures",
         f"How completions end: {named(name, group)}",
         f"Stacked bars of outcomes for the teacher, the warm start and each λ. {most}",
-        f"All sampled held-out completions at the end, seeds together (n = {sum(sft['student']['outcomes'].values())} for SFT); "
-        f"counts, no interval. One id missing of K = {k} is shown as its two kinds; the table names every outcome exactly.",
+        f"All sampled held-out completions at the end, seeds together (SFT: n = {n_sft}); counts, no interval. "
+        f" One id missing of K = {k} is shown as its two kinds; the table names every outcome exactly.",
         frame(exact, ["at", "outcome", "kind", "count", "share"]),
         charts.specification([chart]),
     )

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import TypeAdapter, ValidationError
 
 from pipeline.config import DEFAULT_PROFILE, Config
 from pipeline.errors import InputError
@@ -55,12 +56,12 @@ def run(config: Config) -> int:
             raise InputError(f"{layout.reports / name}: not found; expected the committed results of {config.profile}")
     with tempfile.TemporaryDirectory(prefix="gate-") as folder:
         fresh = Path(folder)
-        findings = list(_recompute(config, layout, fresh))
+        files = list(_recompute(config, layout, fresh))
         verdicts = read_json(fresh / layout.verdicts, "check")
-        findings += _runs(read_json(fresh / layout.aggregate, "aggregate"))
-    findings += _expectations(config.profile, verdicts)
+        results = list(_runs(read_json(fresh / layout.aggregate, "aggregate")))
+    results += _expectations(config.profile, verdicts)
     _print_verdicts(verdicts)
-    return _conclude(findings, time.monotonic() - started)
+    return _conclude(results, files, time.monotonic() - started)
 
 
 def _recompute(config: Config, layout: Layout, fresh: Path) -> Iterator[Finding]:
@@ -204,10 +205,10 @@ def _expectations(profile: str, verdicts: dict[str, Any]) -> Iterator[Finding]:
     """Each verdict beside the one that a person committed. Without any for the profile: said, and red for the default one
     once the file has others."""
     try:
-        every = yaml.safe_load(EXPECTED.read_text(encoding="utf-8")) or {}
-        expected = every.get(profile)
-    except (OSError, yaml.YAMLError, AttributeError) as problem:
+        every = TypeAdapter(dict[str, dict[str, str]]).validate_python(yaml.safe_load(EXPECTED.read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError, ValidationError, UnicodeDecodeError) as problem:
         raise InputError(f"{EXPECTED}: {' '.join(str(problem).split())}; expected profile, check and verdict") from None
+    expected = every.get(profile)
     if expected is None:
         said = f"{EXPECTED.name}: no expectation committed for {profile}"
         print(said)
@@ -239,13 +240,13 @@ def _print_verdicts(verdicts: dict[str, Any]) -> None:
     console.print(table)
 
 
-def _conclude(findings: list[Finding], seconds: float) -> int:
-    """Name the differences and count the checks; the exit status."""
-    failed = [finding for finding in findings if finding.problems]
-    problems = [problem for finding in failed for problem in finding.problems]
-    for problem in problems[:SHOWN]:
+def _conclude(results: list[Finding], files: list[Finding], seconds: float) -> int:
+    """Name what is wrong with runs and verdicts, then the first differences of files, and count; the exit status."""
+    problems = [problem for finding in files for problem in finding.problems]
+    for problem in (*(problem for finding in results for problem in finding.problems), *problems[:SHOWN]):
         print(f"DIFFERS {problem}")
     if len(problems) > SHOWN:
-        print(f"... and {len(problems) - SHOWN} more differences")
-    print(f"{len(findings) - len(failed)} checks passed, {len(failed)} failed ({seconds:.0f} s, nothing trained)")
+        print(f"... and {len(problems) - SHOWN} more differences in files")
+    failed = sum(bool(finding.problems) for finding in (*results, *files))
+    print(f"{len(results) + len(files) - failed} checks passed, {failed} failed ({seconds:.0f} s, nothing trained)")
     return 1 if failed else 0

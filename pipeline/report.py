@@ -119,13 +119,8 @@ def render(page: dict[str, Any], template: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "number": number,
-        "percent": percent,
-        "cell": cell,
-        "data_script": data_script,
-        "visible": visible,
-    }
+    filters: dict[str, Callable[..., str]] = {"number": number, "percent": percent, "cell": cell, "data_script": data_script}
+    environment.filters |= filters
     if template.endswith(".html.j2"):
         page = page | {"vega": _charting_library()}
     try:
@@ -262,17 +257,7 @@ def _stages(config: Config, records: list[dict[str, Any]]) -> list[dict[str, Any
 
 def _complete(number: int, check: dict[str, Any]) -> dict[str, Any]:
     """The check with an anchor, and None for each optional key it lacks."""
-    optional = (
-        "title",
-        "statement",
-        "source",
-        "rule",
-        "arguments",
-        "tolerance",
-        "would_change",
-        "conflicts_with",
-        "evidence",
-    )
+    optional = "id title wording statement source rule arguments tolerance would_change conflicts_with evidence".split()
     parts = dict.fromkeys(("text", "value", "low", "high", "unit", "n_seeds", "n"))
     numbers = {key: parts | check[key] if check.get(key) else None for key in ("published", "ours")}
     return dict.fromkeys(optional) | check | numbers | {"anchor": f"check-{number}-{_slug(check['claim'])}"}

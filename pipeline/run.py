@@ -111,7 +111,7 @@ def _terminable() -> Iterator[None]:
 def _dvc(*arguments: str) -> str:
     """Run DVC with this interpreter's environment; its standard output. Raises InputError, what it said above it."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    command = [sys.executable, "-m", "dvc", *arguments]
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
     done = subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False)
     if done.returncode:
         said = [line for line in (done.stdout + done.stderr).splitlines() if line and not line.endswith("skipping")]

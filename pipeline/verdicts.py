@@ -110,4 +110,10 @@ def allowed(case: Case) -> str:
 
 
 def span(ends: tuple[float, float]) -> str:
-    return f"{ends[0]:.3f} to {ends[1]:.3f}"
+    """An interval in words; either end may be infinite."""
+    low, high = ends
+    if math.isinf(low) and math.isinf(high):
+        return "anywhere"
+    if math.isinf(low):
+        return f"at or below {high:.3f}"
+    return f"above {low:.3f}" if math.isinf(high) else f"{low:.3f} to {high:.3f}"

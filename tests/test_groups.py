@@ -56,7 +56,7 @@ def test_no_groups(tmp_path):
 def test_damaged_line_is_named(line, tmp_path):
     path = tmp_path / "train.jsonl"
     path.write_bytes(GOOD + line + b"\n" + GOOD)
-    with pytest.raises(InputError, match=rf"train\.jsonl: line 2: .*expected a group") as caught:
+    with pytest.raises(InputError, match=r"train\.jsonl: line 2: .*expected a group") as caught:
         read_groups(path)
     assert len(str(caught.value).splitlines()) == 1
 

@@ -78,8 +78,14 @@ def test_lengths_in_tokens(k):
     ("config", "message"),
     [
         (config_for(k=12), r"^task\.k: found 12; expected at most 11"),
-        (config_for(k=2, data={"sft": 40, "train": 32, "validation": 8, "heldout": 32}), r"^data: found 112 groups .*, 110 "),
-        (config_for(k=2, distinct=False, data=SMALL | {"sft": 48}), r"^data: found 122 groups over all splits; expected fewer, 121 "),
+        (
+            config_for(k=2, data={"sft": 40, "train": 32, "validation": 8, "heldout": 32}),
+            r"^data: found 112 groups .*, 110 ",
+        ),
+        (
+            config_for(k=2, distinct=False, data=SMALL | {"sft": 48}),
+            r"^data: found 122 groups over all splits; expected fewer, 121 ",
+        ),
     ],
     ids=["more than the grades", "more than the pairs", "more than the pairs with ties"],
 )

@@ -70,7 +70,9 @@ def test_left_padding_does_not_change_log_probs(model, codec, width):
     for prompt, target in zip(PROMPTS, TARGETS, strict=True):
         batch = codec.batch([prompt], [target])
         padded = with_left_padding(batch, width, codec.pad_id)
-        bare, other = (token_logprobs(completion_logits(model, b), b.completion_BT, codec.vocabulary) for b in (batch, padded))
+        bare, other = (
+            token_logprobs(completion_logits(model, b), b.completion_BT, codec.vocabulary) for b in (batch, padded)
+        )
         torch.testing.assert_close(other, bare, atol=1e-5, rtol=0)
 
 
@@ -162,7 +164,9 @@ def test_damaged_model_is_refused(damage, folder, monkeypatch):
 
     monkeypatch.setattr(modeling_qwen3.Qwen3Model, "__init__", small_only)
     damage(folder)
-    with pytest.raises(InputError, match=r"model: not a readable model \(.+\); expected the folder that `sft` writes") as caught:
+    with pytest.raises(
+        InputError, match=r"model: not a readable model \(.+\); expected the folder that `sft` writes"
+    ) as caught:
         load_model(folder)
     assert len(str(caught.value).splitlines()) == 1
 

@@ -90,10 +90,11 @@ def test_older_checkpoint_is_removed(progress):
 
 
 def test_newest_checkpoint_is_taken(progress, tmp_path):
+    progress.folder.mkdir()
     for step in (9, 10):
-        Run().train(step).save(Progress(tmp_path / str(step), progress.fingerprint), step)
-        progress.folder.mkdir(exist_ok=True)
-        next((tmp_path / str(step)).iterdir()).rename(progress.folder / next((tmp_path / str(step)).iterdir()).name)
+        one = Progress(tmp_path / str(step), progress.fingerprint)
+        Run().train(step).save(one, step)
+        checkpoint(one).rename(progress.folder / checkpoint(one).name)
     run = Run()
     assert run.restore(progress)[0] == 10
     assert equal(run, Run().train(10))
@@ -138,10 +139,9 @@ def test_checkpoint_of_other_settings_is_not_used(progress, capsys):
     assert "from other settings or inputs; not used" in capsys.readouterr().err
 
 
-def test_stray_files_do_no_harm(progress):
+def test_half_written_file_does_no_harm(progress):
     Run().train(2).save(progress, 2)
     (progress.folder / ".2-abc.safetensors.x1y2").write_bytes(b"half written")
-    (progress.folder / "not-mine.safetensors").write_bytes(b"")
     assert Run().restore(progress)[0] == 2
 
 

@@ -12,9 +12,10 @@ import pytest
 import yaml
 
 from pipeline import report
+from pipeline.charts import REPEATED, SHORTER, failure_kind
 from pipeline.config import Config, parse
 from pipeline.errors import InputError
-from pipeline.figures import REPEATED, SHORTER, failure_kind, figures
+from pipeline.figures import figures
 from pipeline.files import write_json, write_json_lines
 from pipeline.layout import Layout
 

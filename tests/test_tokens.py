@@ -13,7 +13,14 @@ ROOT = Path(__file__).resolve().parents[1]
 PATTERN = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["tokenizer"]["pattern"]
 PROMPTS = ['"r1":3 "r2":10 ->', '"r1":7 ->']
 TARGETS = ['{"ranking":["r2","r1"]}', '{"ranking":["r1"]}']
-TEXTS = ["the coat is warm", "été 🧵 \u2028 line\r\n\ttab", "<eos> and <bos><pad>", "  two  spaces ", "don't , stop .", '{"a":"b"}']
+TEXTS = [
+    "the coat is warm",
+    "été 🧵 \u2028 line\r\n\ttab",
+    "<eos> and <bos><pad>",
+    "  two  spaces ",
+    "don't , stop .",
+    '{"a":"b"}',
+]
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +91,9 @@ def test_batch_joins_prompt_and_completion(pieces):
     assert batch.attention_mask.tolist() == [[1] * 12, [0, 0] + [1] * 8 + [0, 0]]
 
 
-@pytest.mark.parametrize("index", [slice(1, 2), torch.tensor([1]), torch.tensor([False, True])], ids=["slice", "places", "mask"])
+@pytest.mark.parametrize(
+    "index", [slice(1, 2), torch.tensor([1]), torch.tensor([False, True])], ids=["slice", "places", "mask"]
+)
 def test_rows(pieces, index):
     batch = pieces.batch(PROMPTS, TARGETS)
     part = batch.rows(index)

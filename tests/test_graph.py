@@ -1,0 +1,211 @@
+"""dvc.yaml: one text for every profile, every module that can change a result is a dependency, fingerprints follow."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline import config as settings
+from pipeline.config import Cell
+from pipeline.errors import InputError
+from pipeline.graph import Stage, address, cell_stage, fingerprint, model_stage, read_stage
+
+ROOT = Path(__file__).resolve().parents[1]
+PROFILES = sorted((ROOT / "pipeline/profiles").glob("*/dvc.yaml"))
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+
+INFRASTRUCTURE = {
+    "__init__.py": "holds the version",
+    "config.py": "hands params.yaml over; the values are dependencies themselves, as params",
+    "errors.py": "an exception's name",
+    "files.py": "how bytes get to disk; what is read is what was written (test_files), outputs are hashed",
+    "graph.py": "decides whether a stage runs, not what it writes",
+    "layout.py": "where files lie; the paths stand in dvc.yaml too",
+    "progress.py": "a resumed run equals an undisturbed one bit for bit (test_progress)",
+    "record.py": "run records, which are never compared",
+}
+# Read a user's raw file, which only `prepare` does; every other stage that loads a task reads the groups.
+RAW_INPUT = {"reviews.py", "lines.py"}
+
+
+def imported(path):
+    """The pipeline's own files that a module names in an import; `load_task` imports any module of pipeline/tasks."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    places = [ROOT / name.replace(".", "/") for name in names if name.split(".")[0] == "pipeline"]
+    files = {file for place in places for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()}
+    return files | (set((ROOT / "pipeline/tasks").glob("*.py")) if "pipeline.tasks.load_task" in names else set())
+
+
+def needed(module):
+    """Every pipeline file that a module imports, directly or not, and itself."""
+    seen, left = set(), [module]
+    while left:
+        path = left.pop()
+        if path not in seen:
+            seen.add(path)
+            left += imported(path)
+    return seen
+
+
+def module_of(stage):
+    words = STAGES[stage]["cmd"].split()
+    return ROOT / "pipeline" / f"{words[words.index('stage') + 1]}.py"
+
+
+@pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.parent.name)
+def test_every_profile_has_the_same_stages(path):
+    texts = [file.read_text(encoding="utf-8") for file in (ROOT / "dvc.yaml", path)]
+    ours, theirs = (text[text.index("\nstages:") :] for text in texts)
+    assert theirs == ours
+    variables = yaml.safe_load(texts[1])["vars"][0]
+    assert variables["params"] == path.with_name("params.yaml").relative_to(ROOT).as_posix()
+    assert (path.parent / variables["root"]).resolve() == ROOT
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_module_that_can_change_a_result_is_a_dependency(stage):
+    module = module_of(stage)
+    assert module.is_file()
+    deps = [ROOT / dep for dep in STAGES[stage]["deps"] if "${" not in dep]
+    ignored = set(INFRASTRUCTURE) | (set() if module.stem == "prepare" else RAW_INPUT)
+    own = {path for path in needed(module) if path.parent.name != "pipeline" or path.name not in ignored}
+    missing = {path for path in own if path not in deps and path.parent not in deps}
+    assert sorted(path.relative_to(ROOT).as_posix() for path in missing) == []
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_dependencies_are_used_and_exist(stage):
+    deps = [ROOT / dep for dep in STAGES[stage]["deps"] if dep.startswith("pipeline/")]
+    assert [dep.name for dep in deps if not dep.exists()] == []
+    used = needed(module_of(stage))
+    assert [dep.name for dep in deps if dep.suffix == ".py" and dep not in used] == []
+
+
+def test_infrastructure_exists():
+    assert [name for name in INFRASTRUCTURE if not (ROOT / "pipeline" / name).is_file()] == []
+
+
+@pytest.mark.parametrize("stage", [name for name in STAGES if name.startswith("listopd")])
+def test_cells_wait_for_the_calibration(stage):
+    assert "reports/${profile}/calibration.json" in STAGES[stage]["deps"]
+
+
+DVC = """
+stages:
+  plain:
+    deps: [code.py, "data/${profile}"]
+    params:
+      - ${params}: [seed, sft.steps]
+    outs: [out]
+  sft_student:
+    deps: ["runs/${profile}/${item.seed}"]
+    outs:
+      - kept/${item.seed}:
+          cache: false
+    metrics:
+      - metrics/${item.seed}.json
+  listopd:
+    deps: ["cells/${item.lambda}-${item.seed}"]
+"""
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("dvc.yaml").write_text(DVC)
+    Path("params.yaml").write_text("seed: 1\nsft: {steps: 5, batch: 2}\nother: 3\n")
+    Path("code.py").write_text("x = 1\n")
+    Path("data/replica").mkdir(parents=True)
+    Path("data/replica/a.jsonl").write_text("a\n")
+    return tmp_path
+
+
+def test_stage_is_read_with_its_template_filled_in(tree):
+    plain = read_stage("replica", "plain")
+    assert plain == Stage("plain", ("code.py", "data/replica"), ("seed", "sft.steps"), ("out",))
+    student = read_stage("replica", "sft_student", {"seed": "4"})
+    assert student == Stage("sft_student@4", ("runs/replica/4",), (), ("kept/4", "metrics/4.json"))
+    cell = read_stage("replica", "listopd", {"lambda": "1.05", "seed": "0"})
+    assert (cell.name, cell.deps) == ("listopd@1.05-0", ("cells/1.05-0",))
+
+
+def fingerprint_now():
+    return fingerprint("replica", read_stage("replica", "plain"))
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("params.yaml", "seed: 2\nsft: {steps: 5, batch: 2}\n"),
+        ("params.yaml", "seed: 1\nsft: {steps: 6, batch: 2}\n"),
+        ("code.py", "x = 2\n"),
+        ("data/replica/a.jsonl", "b\n"),
+        ("data/replica/b.jsonl", ""),
+        ("dvc.yaml", DVC.replace("[seed, sft.steps]", "[seed, sft.batch]")),
+    ],
+    ids=["a setting", "a nested setting", "code", "data", "one more file", "what it depends on"],
+)
+def test_fingerprint_follows_settings_and_dependencies(tree, path, content):
+    before = fingerprint_now()
+    Path(path).write_text(content)
+    assert fingerprint_now() != before
+
+
+def test_fingerprint_follows_nothing_else(tree):
+    before = fingerprint_now()
+    Path("params.yaml").write_text("# a comment\nother: 4\nsft: {batch: 3, steps: 5}\nseed: 1\n")
+    Path("elsewhere.py").write_text("x = 3\n")
+    Path("out").write_text("result")
+    Path("data/replica/__pycache__").mkdir()
+    Path("data/replica/__pycache__/a.pyc").write_text("compiled")
+    assert fingerprint_now() == before
+
+
+def test_fingerprints_of_two_stages_differ(tree):
+    Path("cells").mkdir()
+    for name in ("1.0-0", "1.0-1"):
+        Path("cells", name).write_text("same")
+    first, second = (read_stage("replica", "listopd", {"lambda": "1.0", "seed": seed}) for seed in "01")
+    assert fingerprint("replica", first) != fingerprint("replica", second)
+
+
+def test_missing_dependency_is_named(tree):
+    Path("code.py").unlink()
+    with pytest.raises(InputError, match=r"^code\.py: not found; expected an input of the stage plain"):
+        fingerprint_now()
+
+
+def test_addresses_of_models_and_cells(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    config = settings.load("mini")
+    assert [address(config, model_stage(config, name)) for name in ("teacher", "student-pilot", "student-1")] == [
+        "pipeline/profiles/mini/dvc.yaml:sft_teacher",
+        "pipeline/profiles/mini/dvc.yaml:sft_pilot",
+        "pipeline/profiles/mini/dvc.yaml:sft_student@1",
+    ]
+    assert cell_stage(config, Cell("main", 1.0, 1)).name == "listopd@1.0-1"
+    assert cell_stage(config, Cell("no_clip", 1.5, 0)).name == "listopd_no_clip@1.5-0"
+    assert address(settings.load(), Stage("prepare", (), (), ())) == "prepare"
+
+
+@pytest.mark.parametrize("profile", ["replica", *(path.parent.name for path in PROFILES)])
+def test_every_group_of_cells_has_a_stage(profile, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    config = settings.load(profile)
+    for name, cells in config.cells.items():
+        stage = cell_stage(config, Cell(name, cells.lambdas[-1], cells.seeds[-1]))
+        assert f"reports/{profile}/cells/{name}/{cells.lambdas[-1]}-{cells.seeds[-1]}" in stage.outs
+        assert "${" not in "".join([*stage.deps, *stage.params, *stage.outs])
+
+
+def test_stages_of_cells_are_the_groups_of_the_settings():
+    groups = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["cells"]
+    assert {"listopd" if name == "main" else f"listopd_{name}" for name in groups} == {
+        stage for stage in STAGES if stage.startswith("listopd")
+    }
