@@ -21,6 +21,7 @@ from scipy.special import expit
 
 from pipeline import theory
 from pipeline.config import PILOT, TEACHER, Config
+from pipeline.errors import InputError
 from pipeline.files import sha256_of, write_json
 from pipeline.groups import read_groups
 from pipeline.layout import Layout
@@ -115,6 +116,8 @@ def choose_learning_rate(config: Config) -> dict[str, Any]:
         parsed, n = _heldout_parse(config, trace)
         low, high = wilson(parsed, n, config.statistics.confidence)
         pilot.append({"learning_rate": rate, "parse": parsed / n, "low": low, "high": high, "n": n, "status": trace.status})
+    if all(row["status"] != FINISHED for row in pilot):
+        raise InputError(f"calibrate.learning_rates: found {list(config.calibrate.learning_rates)}; no pilot run was finite")
     return {"rule": RULE, "chosen": smallest_within_one_error(pilot), "pilot": pilot}
 
 

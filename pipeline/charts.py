@@ -90,9 +90,9 @@ def prediction(aggregate: Aggregate, group: Group) -> list[alt.Chart]:
     ]
 
 
-def level(aggregate: Aggregate, group: Group, y: alt.Y, value: float, label: str, colour: str) -> list[alt.Chart]:
-    """A dashed horizontal line at ``value`` with its label at the right end."""
-    base = alt.Chart(frame([{y.to_dict()["field"]: value, "label": label}], [y.to_dict()["field"], "label"])).encode(y)
+def level(aggregate: Aggregate, group: Group, y: alt.Y, row: dict[str, Any], colour: str) -> list[alt.Chart]:
+    """A dashed horizontal line at the one value in ``row``, with the row's ``label`` at the right end."""
+    base = alt.Chart(frame([row], list(row))).encode(y)
     words = base.mark_text(align="right", dy=-6, color=colour, fontWeight="bold")
     end = alt.X(datum=domain(aggregate, group)[1])
     return [base.mark_rule(strokeDash=[6, 3], color=colour, strokeWidth=1.5), words.encode(end, text="label:N")]

@@ -4,7 +4,8 @@ The field comments in ``params.yaml`` say where a value comes from; the ranges h
 """
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,7 @@ PROFILES = Path("pipeline/profiles")
 DEFAULT_PROFILE = "replica"
 PILOT = "pilot"
 TEACHER = "teacher"
+PLATEAU_UP_TO = 1.1
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
 Count = Annotated[int, Field(ge=1)]
@@ -111,7 +113,7 @@ class Opd:
     batch: Count
     max_tokens: Count
     temperature: Positive
-    weight_decay: Annotated[float, Field(ge=0)]
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     gradient_clip: Positive
     evaluate_every: Count
 
@@ -217,7 +219,9 @@ def load(profile: str = DEFAULT_PROFILE) -> Config:
         raise InputError(f"profile: found {profile!r}; expected one of {', '.join(known_profiles())}")
     path = params_file(profile)
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found; expected the settings of the profile {profile}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as problem:
         raise InputError(f"{path}: not valid YAML: {' '.join(str(problem).split())}") from None
     config = parse(raw, path)
@@ -226,27 +230,62 @@ def load(profile: str = DEFAULT_PROFILE) -> Config:
     return config
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """The safe loader, for which a key given twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for place, key in enumerate(keys):
+            if key in keys[:place]:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def parse(raw: Any, path: Path) -> Config:
     """Validate a parsed YAML document; ``path`` is only for the message."""
+    _require_plain(raw, (), path)
     try:
         config = TypeAdapter(Config).validate_json(json.dumps(raw))
-    except (ValidationError, TypeError, ValueError) as problem:
+    except ValidationError as problem:
         raise InputError(f"{path}: {_first_error(problem)}") from None
     _check_together(config, raw, path)
     return config
 
 
-def _first_error(problem: Exception) -> str:
-    if not isinstance(problem, ValidationError):
-        return f"{problem}; expected plain YAML numbers, texts, lists and keys"
+def _require_plain(value: Any, where: tuple[object, ...], path: Path) -> None:
+    """Only what JSON knows: a date, a binary or a key that is no text would change its meaning on the way."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str) or not key.isprintable():
+                raise InputError(f"{path}: {_key((*where, key))}: found the key {key!r}; expected a name")
+            _require_plain(inner, (*where, key), path)
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            _require_plain(inner, (*where, place), path)
+    elif not isinstance(value, str | int | float | None):
+        raise InputError(f"{path}: {_key(where)}: found {value!r}; expected a number, a text or a list")
+
+
+def _key(parts: Sequence[object]) -> str:
+    return ".".join(str(part) if str(part).isprintable() else ascii(part) for part in parts) or "the file"
+
+
+def _first_error(problem: ValidationError) -> str:
     error = problem.errors()[0]
-    key = ".".join(str(part) for part in error["loc"] if part != "Config") or "the file"
+    key = _key([part for part in error["loc"] if part != "Config"])
     if error["type"] == "missing":
         return f"{key}: missing; expected a value"
     if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"{key}: unknown key; expected one of the keys in the shipped params.yaml"
     more = f" (and {len(problem.errors()) - 1} more)" if len(problem.errors()) > 1 else ""
     return f"{key}: found {error['input']!r}; expected: {error['msg'].removeprefix('Input should be ')}{more}"
+
+
+def _is_pattern(pattern: str | None) -> bool:
+    try:
+        return bool(pattern and re.compile(pattern))
+    except re.error:
+        return False
 
 
 def _check_together(config: Config, raw: Any, path: Path) -> None:
@@ -261,12 +300,14 @@ def _check_together(config: Config, raw: Any, path: Path) -> None:
         for value in raw["cells"][name]["lambdas"]:
             if not isinstance(value, float):
                 refuse(f"cells.{name}.lambdas", value, f"a decimal point ({float(value)}): DVC names the cell after it")
+        if min(cells.lambdas) > PLATEAU_UP_TO:
+            refuse(f"cells.{name}.lambdas", list(cells.lambdas), f"one of at most {PLATEAU_UP_TO}, which the plateau needs")
         for key, values in (("lambdas", cells.lambdas), ("seeds", cells.seeds)):
             if len(set(values)) != len(values):
                 refuse(f"cells.{name}.{key}", list(values), "no value twice")
         if not set(cells.seeds) <= set(config.seeds):
             refuse(f"cells.{name}.seeds", list(cells.seeds), f"seeds of cells.main, {list(config.seeds)}")
-    if config.tokenizer.kind == "pieces" and not config.tokenizer.pattern:
+    if config.tokenizer.kind == "pieces" and not _is_pattern(config.tokenizer.pattern):
         refuse("tokenizer.pattern", config.tokenizer.pattern, "a regular expression, as tokenizer.kind is pieces")
     if config.tokenizer.kind == "bpe" and (config.tokenizer.vocab_size or 0) < 300:
         refuse("tokenizer.vocab_size", config.tokenizer.vocab_size, "at least 300, as tokenizer.kind is bpe")

@@ -102,7 +102,7 @@ def cliff(aggregate: Aggregate, name: str) -> Figure:
     thick = alt.Chart(mean).mark_line(color=BLUE, strokeWidth=2.5, point=alt.OverlayMarkDef(size=50, color=BLUE))
     layers = [
         *charts.prediction(aggregate, group),
-        *charts.level(aggregate, group, y, start, "SFT warm start", AMBER),
+        *charts.level(aggregate, group, y, {"value": start, "label": "SFT warm start"}, AMBER),
         alt.Chart(mean).mark_area(opacity=0.2, color=BLUE).encode(x, y_share("low", "strict parse"), y2="high:Q"),
         thin.encode(x, y_share("parse", "strict parse"), detail="seed:N", tooltip=tips("lambda", "seed", parse=".1%")),
         thick.encode(x, y, tooltip=tips("lambda", "n_seeds", "n", value=".1%", low=".1%", high=".1%")),
@@ -148,7 +148,7 @@ def modal_mass(aggregate: Aggregate, name: str) -> Figure:
     lines = alt.Chart(middle.melt("lambda", var_name="line", value_name="log_odds").dropna())
     layers = [
         *charts.prediction(aggregate, group),
-        *charts.level(aggregate, group, y, edge, "q_c", RED),
+        *charts.level(aggregate, group, y, {"log_odds": edge, "label": "q_c"}, RED),
         alt.Chart(dots)
         .mark_point(filled=True, size=26, color=GREY)
         .encode(x, y, tooltip=tips("lambda", "seed", log_odds=".3f")),

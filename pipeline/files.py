@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import tempfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def read_json(path: Path, made_by: str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: not found; expected the file that `{made_by}` writes") from None
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise InputError(f"{path}: not valid JSON ({problem}); expected the file that `{made_by}` writes") from None
 
 
@@ -52,11 +53,13 @@ def read_json_lines(path: Path, made_by: str) -> list[dict[str, Any]]:
     """The rows of a file written by `write_json_lines`. Raises InputError when it is missing or damaged."""
     try:
         content = path.read_bytes()
+        if path.suffix == ".gz" and not content:
+            raise ValueError("empty")
         text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
         return [json.loads(line) for line in text.split("\n") if line]
     except FileNotFoundError:
         raise InputError(f"{path}: not found; expected the file that `{made_by}` writes") from None
-    except (ValueError, OSError, EOFError) as problem:
+    except (ValueError, OSError, EOFError, RecursionError, zlib.error) as problem:
         raise InputError(f"{path}: damaged ({problem}); expected the file that `{made_by}` writes") from None
 
 

@@ -38,13 +38,17 @@ def read_groups(path: Path) -> list[Group]:
     if not path.is_file():
         raise InputError(f"{path}: not found; expected the groups that the stage `prepare` writes")
     groups = []
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                row = json.loads(line)
-                groups.append(Group(tuple(row["texts"]), tuple(row["scores"])))
-            except (ValueError, KeyError, TypeError) as problem:
-                raise InputError(f"{path}: line {number}: {problem!r}; expected a group with texts and scores") from None
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+            row = json.loads(line.decode())
+            texts, scores = row["texts"], row["scores"]
+            if not (isinstance(texts, list) and isinstance(scores, list) and len(texts) == len(scores)):
+                raise ValueError("texts and scores are not lists of one length")
+            if not (all(type(text) is str for text in texts) and all(type(score) is int for score in scores)):
+                raise ValueError("a text or a score is of another type")
+            groups.append(Group(tuple(texts), tuple(scores)))
+        except (ValueError, KeyError, TypeError, RecursionError) as problem:
+            raise InputError(f"{path}: line {number}: {problem!r}; expected a group with texts and scores") from None
     return groups
 
 

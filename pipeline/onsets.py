@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-PLATEAU_UP_TO = 1.1
+from pipeline.config import PLATEAU_UP_TO
+
 JUMP = 1.0
 
 

@@ -10,6 +10,7 @@ import json
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,10 @@ import vl_convert
 import yaml
 from markupsafe import Markup
 
-from pipeline.charts import KINDS, OK, failure_kind
+from pipeline.charts import KINDS, OK, Figure, failure_kind
 from pipeline.config import Cell, Config, dvc_file, params_file
 from pipeline.errors import InputError
-from pipeline.figures import Figure, figures
+from pipeline.figures import figures
 from pipeline.files import read_json, read_json_lines, write_atomically
 from pipeline.groups import Group
 from pipeline.layout import Layout
@@ -36,6 +37,10 @@ TEMPLATES = ROOT / "reports/templates"
 WORST_FIRST = ("invalid", "not reproduced", "inconclusive", "cannot compare", "not run", "reproduced")
 HEADLINES = ("marker", "parse_shift")
 SAMPLES_PER_KIND, SAMPLE_CHARACTERS = 2, 400
+OPTIONAL_KEYS = (
+    *("id", "title", "wording", "statement", "source", "rule", "arguments", "tolerance"),
+    *("would_change", "conflicts_with", "evidence"),
+)
 CHECK_KEYS = frozenset({"claim", "tier", "grade", "verdict", "reason"})
 
 
@@ -257,10 +262,9 @@ def _stages(config: Config, records: list[dict[str, Any]]) -> list[dict[str, Any
 
 def _complete(number: int, check: dict[str, Any]) -> dict[str, Any]:
     """The check with an anchor, and None for each optional key it lacks."""
-    optional = "id title wording statement source rule arguments tolerance would_change conflicts_with evidence".split()
     parts = dict.fromkeys(("text", "value", "low", "high", "unit", "n_seeds", "n"))
     numbers = {key: parts | check[key] if check.get(key) else None for key in ("published", "ours")}
-    return dict.fromkeys(optional) | check | numbers | {"anchor": f"check-{number}-{_slug(check['claim'])}"}
+    return dict.fromkeys(OPTIONAL_KEYS) | check | numbers | {"anchor": f"check-{number}-{_slug(check['claim'])}"}
 
 
 def _counts(checks: list[dict[str, Any]]) -> dict[str, int]:

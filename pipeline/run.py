@@ -45,8 +45,8 @@ def run(profile: str, jobs: int | None, reviews: Path | None, labels: Path | Non
             from pipeline import intake
 
             intake.bring_in(config, reviews, labels)
-        elif reviews or labels:
-            raise InputError(f"--reviews, --labels: the profile {profile} generates its data; expected neither")
+        else:
+            _refuse_files(config, reviews, labels)
         _repro(config, "prepare")
         _fan_out(
             config,
@@ -62,12 +62,13 @@ def run(profile: str, jobs: int | None, reviews: Path | None, labels: Path | Non
 
 def _dry_run(config: Config, reviews: Path | None, labels: Path | None) -> None:
     """Settings and input validated in full; nothing is written."""
+    from pipeline import intake
     from pipeline.tasks import load_task
 
     if config.reviews:
-        from pipeline import intake
-
         config = intake.pointed_at(config, reviews, labels)
+    else:
+        _refuse_files(config, reviews, labels)
     splits, facts = load_task(config.task.module).groups(config)
     for name, value in facts.items():
         print(f"{name}: {value}")
@@ -76,6 +77,11 @@ def _dry_run(config: Config, reviews: Path | None, labels: Path | None) -> None:
     print(
         f"settings and input are valid: {len(config.models_to_train())} warm starts and {cells} cells; nothing was trained"
     )
+
+
+def _refuse_files(config: Config, reviews: Path | None, labels: Path | None) -> None:
+    if reviews or labels:
+        raise InputError(f"--reviews, --labels: the profile {config.profile} generates its data; expected neither")
 
 
 @contextmanager

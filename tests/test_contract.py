@@ -200,9 +200,8 @@ EDITS = st.lists(
     st.tuples(st.integers(0, 40), st.integers(0, 6), st.one_of(st.sampled_from(PIECES), st.text(max_size=3))),
     max_size=4,
 )
-SPACED = r"[ \t\r\n]*".join(
-    ["", r"\{", '"ranking"', ":", r"\[", '"(r[123])"', ",", '"(r[123])"', ",", '"(r[123])"', r"\]", r"\}", ""]
-)
+ITEM = '"(r[123])"'
+SPACED = r"[ \t\r\n]*".join(["", r"\{", '"ranking"', ":", r"\[", ITEM, ",", ITEM, ",", ITEM, r"\]", r"\}", ""])
 
 
 @settings(max_examples=2000, deadline=None, database=None, derandomize=True)

@@ -190,5 +190,5 @@ def test_same_tokens_split_otherwise_are_refused(codec, folder):
     state["pre_tokenizer"]["pattern"] = {"Regex": "."}
     (folder / "tokenizer.json").write_text(json.dumps(state))
     _, other = load_model(folder)
-    with pytest.raises(InputError, match="a and b split .* differently"):
+    with pytest.raises(InputError, match=r"a and b split .* differently"):
         require_same_tokens(codec, other, ("a", "b"))
