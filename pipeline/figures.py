@@ -248,7 +248,9 @@ def quality(aggregate: Aggregate, name: str) -> Figure:
     table = frame(rows, ["lambda", "measure", "value", "low", "high", "n_seeds", "n"])
     measures = dict(zip(dict.fromkeys(table["measure"]), (BLUE, AMBER, VIOLET), strict=False))
     x = x_lambda(aggregate, group)
-    base = alt.Chart(table).encode(x, color=alt.Color("measure:N", title=None, scale=charts.colours(measures)))
+    base = alt.Chart(table).encode(
+        x, color=alt.Color("measure:N", title=None, scale=charts.colours(measures), legend=alt.Legend(symbolOpacity=1))
+    )
     layers = [
         *charts.prediction(aggregate, group),
         base.mark_area(opacity=0.18).encode(alt.Y("low:Q").title("score").scale(domain=[0, 1]), y2="high:Q"),

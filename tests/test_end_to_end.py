@@ -18,7 +18,12 @@ MINI = "pipeline/profiles/mini/dvc.yaml"
 def call(tree, *command):
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
-        [sys.executable, "-m", *command], cwd=tree, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
+        [sys.executable, "-m", *command],
+        cwd=tree,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
@@ -44,7 +49,11 @@ def checkout(tmp_path_factory):
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, tree / name)
     (tree / "pipeline/profiles/mini/dvc.lock").unlink(missing_ok=True)
-    for command in (["init", "-q"], ["add", "-A"], ["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "t"]):
+    for command in (
+        ["init", "-q"],
+        ["add", "-A"],
+        ["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "t"],
+    ):
         subprocess.run(["git", *command], cwd=tree, check=True)
     return tree
 
