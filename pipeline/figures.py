@@ -211,6 +211,7 @@ def failures(aggregate: Aggregate, name: str) -> Figure:
     present = [*(kind for kind in KINDS if kind in set(drawn["kind"])), *sorted(set(drawn["kind"]) - set(KINDS))]
     drawn["order"] = [present.index(kind) for kind in drawn["kind"]]
     n_sft = sum(sft["student"]["outcomes"].values())
+    colours = charts.colours({kind: KINDS.get(kind, GREY) for kind in present})
     axis = alt.Axis(labelAngle=0, labelOverlap=True)
     chart = (
         alt.Chart(drawn)
@@ -218,7 +219,7 @@ def failures(aggregate: Aggregate, name: str) -> Figure:
         .encode(
             alt.X("at:N", title="teacher, warm start (SFT), then λ", sort=list(bars), axis=axis),
             y_share("share", "share of completions"),
-            alt.Color("kind:N", title=None, scale=charts.colours({kind: KINDS.get(kind, GREY) for kind in present})),
+            alt.Color("kind:N", title=None, scale=colours, legend=alt.Legend(columns=2, labelLimit=0)),
             order="order:Q",
             tooltip=tips("at", "kind", "count", share=".1%"),
         )

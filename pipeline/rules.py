@@ -8,6 +8,7 @@ Left out on purpose: anything that turns a figure of one scale into a verdict ab
 
 import math
 from collections.abc import Callable
+from statistics import fmean
 from typing import Any, Literal
 
 from scipy.stats import binomtest
@@ -135,9 +136,21 @@ def begins_at_prediction(
     low = last if found["low"] is None else max((x for x in grid if x < found["low"]), default=-math.inf)
     high = math.inf if found["high"] is None else min(x for x in grid if x >= found["high"] - 1e-9)
     reason = f"{figure} in {group}: {ours.text}; on the grid {span((low, high))}; predicted {span(star)}"
+    reason += "" if on_parse else _distance_from_fixed_point(cells, star[0])
     if low > star[1] + case.tolerance or high < star[0] - case.tolerance:
         return Judgement(NOT_REPRODUCED, ours, reason)
     return Judgement(REPRODUCED if high - low <= widest + 1e-9 else INCONCLUSIVE, ours, f"{reason}; widest {widest:g}")
+
+
+def _distance_from_fixed_point(cells: Row, star: float) -> str:
+    """How far q was from where the flow would take it: a budget that ends early hides a crossing of the fixed point."""
+    for row, fixed in zip(cells["lambdas"], cells["fixed_point_logit"], strict=True):
+        known = [value for value in fixed["by_seed"] if value is not None]
+        if row["lambda"] >= star and known and row["q_logit_by_seed"]:
+            gap = fmean(row["q_logit_by_seed"]) - fmean(known)
+            budget = f"after {cells['steps']} steps"
+            return f"; at λ = {row['lambda']:g} q ends {gap:+.1f} log-odds from the flow's fixed point {budget}"
+    return ""
 
 
 def low_above_prediction(case: Case, *, group: str, min_seeds: int) -> Judgement:

@@ -44,12 +44,15 @@ def group(reading: str = "truncate") -> Row:
             "quality": estimate(0.9),
             "scores": {"ndcg_at_1": 0.9},
             "outcomes": {"ok": 950, "listed 7, distinct 7": 30, "listed 8, distinct 7": 15, "malformed": 5},
+            "q_logit_by_seed": [4.0, 5.0],
         }
         for lam in GRID
     ]
     return {
         "reading": reading,
         "clip": 5.0,
+        "steps": 42,
+        "fixed_point_logit": [{"lambda": lam, "by_seed": [8.0, 7.0]} for lam in GRID],
         "invalid": [],
         "not_of_this_calibration": [],
         "lambdas": rows,
@@ -290,6 +293,12 @@ def test_a_grid_that_ends_before_the_prediction_tells_nothing(aggregate: Row) ->
     aggregate["calibration"]["lambda_star"] |= {"value": 1.8, "low": 1.7, "high": 1.9}
     assert ask("begins_at_prediction", aggregate, **ONSET).verdict == INCONCLUSIVE, "an onset has to hold at 1.5 and 2.0"
     assert ask("begins_at_prediction", aggregate, **ONSET | {"figure": "crossing"}).verdict == NOT_REPRODUCED
+
+
+def test_a_crossing_says_how_far_q_was_from_its_fixed_point(aggregate: Row) -> None:
+    reason = ask("begins_at_prediction", aggregate, **ONSET | {"figure": "crossing"}).reason
+    assert "q ends -3.0 log-odds from the flow's fixed point after 42 steps" in reason
+    assert "fixed point" not in ask("begins_at_prediction", aggregate, **ONSET).reason
 
 
 def test_without_a_plateau_nothing_can_collapse(aggregate: Row) -> None:
