@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import cli, theory
+from pipeline.config import load
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = ["run", "theory", "ids", "check", "report", "doctor", "stage"]
@@ -113,7 +114,7 @@ def test_outside_a_checkout(tmp_path):
 def test_dry_run_of_the_replica_trains_nothing():
     done = python("-m", "pipeline", "run", "--dry-run")
     assert done.returncode == 0, done.stderr
-    assert "groups: sft 102400, train 1795, validation 212, heldout 1024" in done.stdout
+    assert f"groups: sft {load().data.sft}, train 1795, validation 212, heldout 1024" in done.stdout
     assert "7 warm starts and 65 cells; nothing was trained" in done.stdout.splitlines()[-1]
 
 

@@ -59,6 +59,7 @@ def checkout(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_repro_runs_everything_once_and_only_what_changed_again(checkout):
     output = call(checkout, "dvc", "repro", MINI)
     assert {"prepare", "sft_teacher", "sft_student@0", "calibrate", "listopd@1.5-1", "report"} <= stages_run(output)
