@@ -7,6 +7,7 @@ enters no mean. Profiles never mix.
 """
 
 from collections import Counter
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -55,13 +56,13 @@ def _group(
     metrics = {
         (lam, seed): read_json(layout.cell_metrics(Cell(name, lam, seed)), "evaluate")
         for lam in cells.lambdas
-        for seed in cells.seeds
+        for seed in config.seeds
     }
     finished = {key: value for key, value in metrics.items() if value["status"] == "finished"}
     lambdas = sorted(cells.lambdas)
     rows = []
     for lam in lambdas:
-        found = {seed: finished[lam, seed] for seed in cells.seeds if (lam, seed) in finished}
+        found = {seed: finished[lam, seed] for seed in config.seeds if (lam, seed) in finished}
         rows.append(
             {
                 "lambda": lam,
@@ -72,13 +73,11 @@ def _group(
                 **_q(list(found.values())),
             }
         )
-    whole = [seed for seed in cells.seeds if all((lam, seed) in finished for lam in lambdas)]
+    whole = [seed for seed in config.seeds if all((lam, seed) in finished for lam in lambdas)]
     quality = next((next(iter(final(m)["scores"])) for m in finished.values() if final(m)["scores"]), None)
     return {
-        "reading": cells.reading,
-        "clip": cells.clip,
-        "steps": cells.steps,
-        "learning_rate": calibration["learning_rate"]["chosen"],
+        **asdict(cells.method),
+        "learning_rate": cells.method.learning_rate or calibration["learning_rate"]["chosen"],
         "invalid": [{"lambda": k[0], "seed": k[1], "status": m["status"]} for k, m in metrics.items() if k not in finished],
         "not_of_this_calibration": sorted(
             {
@@ -198,7 +197,10 @@ def _begins(
         "fixed_point_logit": [
             {"lambda": lam, "by_seed": [fixed(finished[lam, s]) for s in whole]} for lam in lambdas
         ],
-        **{name: onsets.over_seeds(values, lambdas[-1], level, resamples, rng) for name, values in found.items()},
+        **{
+            name: onsets.over_seeds(values, lambdas[-2 if name.startswith("onset") else -1], level, resamples, rng)
+            for name, values in found.items()
+        },
     }  # fmt: skip
 
 

@@ -66,21 +66,21 @@ def run(config: Config) -> None:
         {
             "profile": config.profile,
             "prompts": len(p_N),
-            "clip": cells.clip,
+            "clip": cells.method.clip,
             "confidence": config.statistics.confidence,
             "binding": {"position": binding, "token": names[binding], "rule": BINDING_RULE},
             "precondition": {"modal_threshold": config.calibrate.modal_threshold, "holds": bool(eligible)},
             "p": _mass_interval(config, rng, [p_N]),
             "b": _mass_interval(config, rng, list(b_SN)),
-            "lambda_star": _lambda_star_interval(config, rng, p_N, list(b_SN), cells.clip),
-            "lambda_star_base_neutral": _lambda_star(p_pooled, 0.5, cells.clip),
-            "clip_threshold_logit": theory.clip_threshold_logit(p_pooled, cells.clip),
+            "lambda_star": _lambda_star_interval(config, rng, p_N, list(b_SN), cells.method.clip),
+            "lambda_star_base_neutral": _lambda_star(p_pooled, 0.5, cells.method.clip),
+            "clip_threshold_logit": theory.clip_threshold_logit(p_pooled, cells.method.clip),
             "per_seed": [
                 {
                     "seed": seed,
                     "b": _mass_interval(config, rng, [b_N]),
-                    "lambda_star": _lambda_star_interval(config, rng, p_N, [b_N], cells.clip),
-                    "lambda_star_of_prompts": _of_prompts(p_N, b_N, cells.clip),
+                    "lambda_star": _lambda_star_interval(config, rng, p_N, [b_N], cells.method.clip),
+                    "lambda_star_of_prompts": _of_prompts(p_N, b_N, cells.method.clip),
                 }
                 for seed, b_N in zip(config.seeds, b_SN, strict=True)
             ],
@@ -93,7 +93,7 @@ def run(config: Config) -> None:
                     "p_logit_mean": float(p_logit_NT[:, t].mean()),
                     "b_logit_mean": float(b_logit_SNT[:, :, t].mean()),
                     "lambda_star": _lambda_star(
-                        pooled_log_odds(p_logit_NT[:, t]), pooled_log_odds(b_logit_SNT[:, :, t]), cells.clip
+                        pooled_log_odds(p_logit_NT[:, t]), pooled_log_odds(b_logit_SNT[:, :, t]), cells.method.clip
                     ),
                 }
                 for t in positions
@@ -111,7 +111,7 @@ def choose_learning_rate(config: Config) -> dict[str, Any]:
     pilot = []
     for rate in config.calibrate.learning_rates:
         student, codec = load_model(Layout(config.profile).model(base))
-        recipe = Recipe(1.0, cells.clip, cells.reading, rate, cells.steps, ("pilot", rate))
+        recipe = Recipe(1.0, cells.method, rate, ("pilot", rate))
         trace = distil(config, recipe, student, codec, base, binding=None, progress=None)
         parsed, n = _heldout_parse(config, trace)
         low, high = wilson(parsed, n, config.statistics.confidence)

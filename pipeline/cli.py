@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer._click.exceptions import ClickException
 
 from pipeline import config as settings
 from pipeline.errors import InputError
@@ -70,7 +71,7 @@ def theory(
     except science.DomainError as problem:
         raise InputError(f"theory: {problem}") from None
     if as_json:
-        print(json.dumps(facts, indent=1))
+        print(json.dumps(facts, indent=1, allow_nan=False))
     else:
         for name, value in facts.items():
             print(f"{name:24} {value:.6g}" if isinstance(value, float) else f"{name:24} {value}")
@@ -81,16 +82,26 @@ def ids(file: Annotated[Path, typer.Argument(help="An Amazon Reviews file.")]) -
     """Print the id and the text of each usable review, so that labels can be made."""
     from pipeline import reviews
 
-    for review_id, text in reviews.id_rows(reviews.read_reviews(file).reviews):
-        print(f"{review_id}\t{' '.join(text.split())}")
+    found = reviews.read_reviews(file)
+    for review_id, text in reviews.id_rows(found.reviews):
+        print(f"{review_id}\t{text}")
+    for warning in found.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    counted = ", ".join(f"{value} {name.replace('_', ' ')}" for name, value in found.counts.items())
+    print(f"{file}: {counted}; {len(found.reviews)} ids printed", file=sys.stderr)
 
 
 @app.command()
-def check(profile: Profile = settings.DEFAULT_PROFILE) -> None:
-    """The gate: recompute everything from the committed samples and compare with what is committed. Trains nothing."""
+def check(
+    profile: Profile = settings.DEFAULT_PROFILE,
+    against: Annotated[
+        str | None, typer.Option(help="A commit, to compare a tree that was run again with.")
+    ] = None,
+) -> None:
+    """The gate: recompute everything from the samples and compare with what stands beside them. Trains nothing."""
     from pipeline import gate
 
-    raise typer.Exit(gate.run(settings.load(profile)))
+    raise typer.Exit(gate.run(settings.load(profile), against))
 
 
 @app.command()
@@ -116,9 +127,9 @@ def stage(
     name: Annotated[StageName, typer.Argument(help="The stage, as in dvc.yaml.")],
     profile: Profile = settings.DEFAULT_PROFILE,
     model: Annotated[str, typer.Option(help="sft: teacher, student-pilot or student-SEED.")] = settings.TEACHER,
-    cells: Annotated[str, typer.Option(help="listopd: the group of cells.")] = "main",
-    lam: Annotated[float, typer.Option("--lambda", help="listopd: one of the group's lambdas.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="listopd: one of the group's seeds.")] = 0,
+    cells: Annotated[str, typer.Option(help="listopd: the group of cells.")] = settings.MAIN,
+    lam: Annotated[float | None, typer.Option("--lambda", help="listopd: one of the group's lambdas; else all.")] = None,
+    seed: Annotated[int, typer.Option(help="listopd: one of the profile's seeds.")] = 0,
 ) -> None:
     """Run one stage by itself, as DVC does."""
     from pipeline import stages
@@ -127,7 +138,7 @@ def stage(
     if name is StageName.sft:
         stages.sft(config, model)
     elif name is StageName.listopd:
-        stages.listopd(config, settings.Cell(cells, lam, seed))
+        stages.listopd(config, cells, seed, lam)
     else:
         stages.plain(config, name.value)
 
@@ -135,7 +146,10 @@ def stage(
 def main() -> None:
     """Run the command line: bad input is one line and exit code 2."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False) or 0)
     except InputError as problem:
         print(f"error: {problem}", file=sys.stderr)
-        sys.exit(2)
+    except ClickException as problem:
+        if said := " ".join(problem.format_message().split()):
+            print(f"error: {said} (--help lists what there is)", file=sys.stderr)
+    sys.exit(2)

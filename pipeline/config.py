@@ -4,7 +4,6 @@ The field comments in ``params.yaml`` say where a value comes from; the ranges h
 """
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,27 +13,28 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from pipeline.errors import InputError
+from pipeline.terms import Estimator, Mean, Reading, Signal
 
 PROFILES = Path("pipeline/profiles")
 DEFAULT_PROFILE = "replica"
+MAIN = "main"
 PILOT = "pilot"
 TEACHER = "teacher"
-PLATEAU_UP_TO = 1.1
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
+Groups = Annotated[int, Field(ge=1, le=10_000_000)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 OpenFraction = Annotated[float, Field(gt=0, lt=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-Reading = Literal["truncate", "none"]
 Defect = Literal["none", "truncate", "overrun"]
 
 
 @dataclass(frozen=True, config=_STRICT)
 class Task:
-    """What is to be produced. ``module`` holds the four functions groups, prompt, parse, score."""
+    """What is to be produced. ``module`` holds the five functions groups, prompt, complete, parse, score."""
 
     module: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*$")]
     k: Annotated[int, Field(ge=2, le=64)]
@@ -56,10 +56,10 @@ class Reviews:
 class Data:
     """Groups per split. ``train`` feeds the rollouts, ``sft`` the warm starts, ``heldout`` the final rates."""
 
-    sft: Count
-    train: Count
-    validation: Count
-    heldout: Count
+    sft: Groups
+    train: Groups
+    validation: Groups
+    heldout: Groups
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -128,14 +128,28 @@ class Calibrate:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class Cells:
-    """A named group of sweep cells: one for each λ and seed."""
+class Method:
+    """What the cells of a group train with; see `objective` for the names. ``learning_rate``: null for the calibrated one.
+
+    ``batch``: completions per step, null for ``opd.batch``.
+    """
 
     reading: Reading
     clip: Annotated[float, Field(gt=1, allow_inf_nan=False)]
     steps: Count
+    signal: Signal = "listopd"
+    estimator: Estimator = "sampled"
+    mean: Mean = "token"
+    learning_rate: Positive | None = None
+    batch: Count | None = None
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Cells:
+    """A named group of sweep cells: one for each λ and each of the profile's seeds."""
+
+    method: Method
     lambdas: Annotated[tuple[Positive, ...], Field(min_length=2)]
-    seeds: Annotated[tuple[Natural, ...], Field(min_length=1)]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -148,7 +162,7 @@ class Statistics:
 class Compute:
     """``threads`` per cell, fixed so that results do not depend on how many cells run side by side."""
 
-    threads: Count
+    threads: Annotated[int, Field(ge=1, le=1024)]
 
 
 @dataclass(frozen=True)
@@ -161,15 +175,20 @@ class Cell:
 
     @property
     def name(self) -> str:
-        return f"{self.group}/{self.lam}-{self.seed}"
+        return f"{self.group}/{self.seed}/{self.lam}"
 
 
 @dataclass(frozen=True, config=_STRICT)
 class Config:
-    """All settings of one profile."""
+    """All settings of one profile.
+
+    ``seed`` is the base of every random stream; each of ``seeds`` has a warm-started student of its own, which all groups
+    of cells share. ``groups`` names every group but `MAIN`: DVC makes a matrix from a list.
+    """
 
     profile: Name
     seed: Natural
+    seeds: Annotated[tuple[Natural, ...], Field(min_length=1)]
     task: Task
     reviews: Reviews | None
     data: Data
@@ -179,14 +198,10 @@ class Config:
     sft: Sft
     calibrate: Calibrate
     opd: Opd
+    groups: tuple[Name, ...]
     cells: dict[Name, Cells]
     statistics: Statistics
     compute: Compute
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """The seeds of the main cells: each has a warm-started student of its own, which other groups share."""
-        return self.cells["main"].seeds
 
     def models_to_train(self) -> tuple[str, ...]:
         """Names of the SFT runs: the teacher, the pilot student and one student for each seed."""
@@ -195,7 +210,7 @@ class Config:
     def all_cells(self) -> Iterator[Cell]:
         for name, group in self.cells.items():
             for lam in group.lambdas:
-                for seed in group.seeds:
+                for seed in self.seeds:
                     yield Cell(name, lam, seed)
 
 
@@ -282,31 +297,38 @@ def _first_error(problem: ValidationError) -> str:
 
 
 def _is_pattern(pattern: str | None) -> bool:
+    from tokenizers import Regex
+
     try:
-        return bool(pattern and re.compile(pattern))
-    except re.error:
-        return False
+        return bool(pattern and Regex(pattern))
+    except Exception as problem:  # tokenizers raises the bare class
+        if type(problem) is Exception:
+            return False
+        raise
 
 
 def _check_together(config: Config, raw: Any, path: Path) -> None:
     """What no single field can say."""
+    from pipeline.onsets import PLATEAU_UP_TO
 
     def refuse(key: str, found: object, expected: str) -> None:
         raise InputError(f"{path}: {key}: found {found!r}; expected {expected}")
 
-    if "main" not in config.cells:
-        refuse("cells", list(config.cells), "a group called main: the sweep that the verdicts are about")
+    if MAIN not in config.cells:
+        refuse("cells", list(config.cells), f"a group called {MAIN}: the sweep that the verdicts are about")
+    others = [name for name in config.cells if name != MAIN]
+    if sorted(config.groups) != sorted(others):
+        refuse("groups", list(config.groups), f"the groups of cells but {MAIN}, each once: {others}")
+    if len(set(config.seeds)) != len(config.seeds):
+        refuse("seeds", list(config.seeds), "no value twice")
     for name, cells in config.cells.items():
         for value in raw["cells"][name]["lambdas"]:
             if not isinstance(value, float):
                 refuse(f"cells.{name}.lambdas", value, f"a decimal point ({float(value)}): DVC names the cell after it")
         if min(cells.lambdas) > PLATEAU_UP_TO:
             refuse(f"cells.{name}.lambdas", list(cells.lambdas), f"one of at most {PLATEAU_UP_TO}, which the plateau needs")
-        for key, values in (("lambdas", cells.lambdas), ("seeds", cells.seeds)):
-            if len(set(values)) != len(values):
-                refuse(f"cells.{name}.{key}", list(values), "no value twice")
-        if not set(cells.seeds) <= set(config.seeds):
-            refuse(f"cells.{name}.seeds", list(cells.seeds), f"seeds of cells.main, {list(config.seeds)}")
+        if len(set(cells.lambdas)) != len(cells.lambdas):
+            refuse(f"cells.{name}.lambdas", list(cells.lambdas), "no value twice")
     if config.tokenizer.kind == "pieces" and not _is_pattern(config.tokenizer.pattern):
         refuse("tokenizer.pattern", config.tokenizer.pattern, "a regular expression, as tokenizer.kind is pieces")
     if config.tokenizer.kind == "bpe" and (config.tokenizer.vocab_size or 0) < 300:
@@ -314,8 +336,10 @@ def _check_together(config: Config, raw: Any, path: Path) -> None:
     for role, model in (("teacher", config.models.teacher), ("student", config.models.student)):
         if model.hidden % (2 * model.heads):
             refuse(f"models.{role}.hidden", model.hidden, f"a multiple of 2 × heads = {2 * model.heads}")
-    if config.opd.batch > config.data.train:
-        refuse("opd.batch", config.opd.batch, f"at most data.train = {config.data.train}")
+    batches = {"opd.batch": config.opd.batch} | {f"cells.{n}.method.batch": c.method.batch for n, c in config.cells.items()}
+    for key, batch in batches.items():
+        if batch is not None and batch > config.data.train:
+            refuse(key, batch, f"at most data.train = {config.data.train}")
     if config.calibrate.prompts > config.data.heldout:
         refuse("calibrate.prompts", config.calibrate.prompts, f"at most data.heldout = {config.data.heldout}")
     if config.sft.warmup >= config.sft.steps:

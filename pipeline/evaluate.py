@@ -5,6 +5,7 @@ holds only what depends on settings and seeds. Scores are means over parsed outp
 """
 
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +30,13 @@ def run(config: Config) -> None:
 
 
 def _facts(config: Config, cell: Cell, record: Path) -> dict[str, Any]:
-    cells, run_record = config.cells[cell.group], read_json(record / "run.json", "listopd")
+    run_record = read_json(record / "run.json", "listopd")
     return {
         "profile": config.profile,
         "cells": cell.group,
         "lambda": cell.lam,
         "seed": cell.seed,
-        "reading": cells.reading,
-        "clip": cells.clip,
-        "steps": cells.steps,
+        **asdict(config.cells[cell.group].method),
         "learning_rate": run_record["learning_rate"],
         "calibration_sha256": run_record["calibration_sha256"],
         "status": run_record["status"],

@@ -3,13 +3,14 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from pipeline import config as settings
-from pipeline.config import PILOT, TEACHER, Cell, Config
+from pipeline.config import MAIN, PILOT, TEACHER, Cell, Config
 from pipeline.errors import InputError
 from pipeline.files import sha256_of
 
@@ -24,10 +25,15 @@ class Stage:
     outs: tuple[str, ...]
 
 
+@lru_cache
+def _stages(text: str) -> dict[str, Any]:
+    stages: dict[str, Any] = yaml.safe_load(text)["stages"]
+    return stages
+
+
 def read_stage(profile: str, name: str, item: dict[str, str] | None = None) -> Stage:
     """Stage ``name`` of the profile's dvc.yaml; ``item`` fills a matrix stage's ``${item.key}``."""
-    text = settings.dvc_file(profile).read_text(encoding="utf-8")
-    definition = yaml.safe_load(text)["stages"][name]
+    definition = _stages(settings.dvc_file(profile).read_text(encoding="utf-8"))[name]
     values = {"profile": profile, **{f"item.{key}": value for key, value in (item or {}).items()}}
 
     def fill(path: str) -> str:
@@ -52,9 +58,10 @@ def model_stage(config: Config, name: str) -> Stage:
 
 
 def cell_stage(config: Config, cell: Cell) -> Stage:
-    """The stage of a cell: of the matrix `listopd` for the main sweep, else of the one called after the group."""
-    name = "listopd" if cell.group == "main" else f"listopd_{cell.group}"
-    return read_stage(config.profile, name, {"lambda": str(cell.lam), "seed": str(cell.seed)})
+    """The stage that a cell belongs to: its own for the main sweep, else the one of its group and seed."""
+    if cell.group == MAIN:
+        return read_stage(config.profile, "listopd", {"lambda": str(cell.lam), "seed": str(cell.seed)})
+    return read_stage(config.profile, "listopd_group", {"group": cell.group, "seed": str(cell.seed)})
 
 
 def address(config: Config, stage: Stage) -> str:
@@ -64,10 +71,15 @@ def address(config: Config, stage: Stage) -> str:
 
 
 def fingerprint(profile: str, stage: Stage) -> str:
-    """SHA-256 over the stage's settings and the hashes of its dependencies: equal exactly when nothing changed."""
+    """SHA-256 over the stage's settings and the hashes of its dependencies: equal exactly when nothing changed.
+
+    Which other λ a stage holds changes none of its cells, so a list of λ does not enter.
+    """
     raw = yaml.safe_load(settings.params_file(profile).read_text(encoding="utf-8"))
     chosen = {}
     for key in stage.params:
+        if key.endswith(".lambdas"):
+            continue
         value = raw
         for part in key.split("."):
             value = value[part]

@@ -1,7 +1,8 @@
 """Where along λ something begins: the onset of collapse, the crossing of q_c, the jump of q (design.md, Definitions).
 
-Each takes one seed's figures along an increasing grid of λ and gives the λ, or None where there is none up to the last
-grid point (censored). None of them looks at λ*.
+Each takes one seed's figures along an increasing grid of λ and gives the λ, or None where there is none on the grid
+(censored): up to its last point, or for an onset of collapse, which the next point must confirm, up to the one before.
+None of them looks at λ*.
 """
 
 import math
@@ -11,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config import PLATEAU_UP_TO
-
+PLATEAU_UP_TO = 1.1
 JUMP = 1.0
 
 

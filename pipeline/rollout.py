@@ -27,7 +27,7 @@ def sample(
     cache = DynamicCache(config=model.config)
     attention = prompt_mask_BP.long()
     positions = (attention.cumsum(dim=1) - 1).clamp(min=0)
-    tokens, columns, masks = prompt_BP, [], []
+    tokens, columns, masks, drawn = prompt_BP, [], [], []
     alive = torch.ones(len(prompt_BP), dtype=torch.bool, device=prompt_BP.device)
     for _ in range(limit):
         logits = model(
@@ -38,8 +38,10 @@ def sample(
             logits_to_keep=1,
             use_cache=True,
         ).logits[:, -1, : codec.vocabulary]
-        chosen = _choose(logits.float(), temperature, generator)
+        logits = logits.float()
+        chosen = _choose(logits, temperature, generator)
         chosen = torch.where(alive, chosen, codec.pad_id)
+        drawn.append(_logprob(logits, chosen, temperature))
         columns.append(chosen)
         masks.append(alive)
         alive = alive & (chosen != codec.eos_id)
@@ -48,7 +50,16 @@ def sample(
         tokens = chosen[:, None]
         attention = torch.cat([attention, torch.ones_like(tokens)], dim=1)
         positions = positions[:, -1:] + 1
-    return Batch(prompt_BP, prompt_mask_BP, torch.stack(columns, dim=1), torch.stack(masks, dim=1))
+    completion_BT, mask_BT, sampler_BT = (torch.stack(parts, dim=1) for parts in (columns, masks, drawn))
+    return Batch(prompt_BP, prompt_mask_BP, completion_BT, mask_BT, sampler_BT)
+
+
+def _logprob(logits_BV: torch.Tensor, chosen_B: torch.Tensor, temperature: float) -> torch.Tensor:
+    """log of the probability with which each token was drawn: 0 when greedy."""
+    if temperature == 0:
+        return torch.zeros(len(chosen_B), device=logits_BV.device)
+    scaled_BV = logits_BV / temperature
+    return scaled_BV.gather(-1, chosen_B[:, None]).squeeze(-1) - scaled_BV.logsumexp(dim=-1)
 
 
 def _choose(logits_BV: torch.Tensor, temperature: float, generator: torch.Generator | None) -> torch.Tensor:

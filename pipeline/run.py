@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
@@ -48,14 +49,10 @@ def run(profile: str, jobs: int | None, reviews: Path | None, labels: Path | Non
         else:
             _refuse_files(config, reviews, labels)
         _repro(config, "prepare")
-        _fan_out(
-            config,
-            "warm starts",
-            {address(config, model_stage(config, name)): name for name in config.models_to_train()},
-            jobs,
-        )
+        names, cells = config.models_to_train(), list(config.all_cells())
+        _fan_out(config, "warm starts", [(address(config, model_stage(config, name)), name) for name in names], jobs)
         _repro(config, "calibrate")
-        _fan_out(config, "cells", {address(config, cell_stage(config, cell)): cell for cell in config.all_cells()}, jobs)
+        _fan_out(config, "cells", [(address(config, cell_stage(config, cell)), cell) for cell in cells], jobs)
         _repro(config)
     print(Layout(profile).html)
 
@@ -63,13 +60,13 @@ def run(profile: str, jobs: int | None, reviews: Path | None, labels: Path | Non
 def _dry_run(config: Config, reviews: Path | None, labels: Path | None) -> None:
     """Settings and input validated in full; nothing is written."""
     from pipeline import intake
-    from pipeline.tasks import load_task
+    from pipeline.prepare import plan
 
     if config.reviews:
         config = intake.pointed_at(config, reviews, labels)
     else:
         _refuse_files(config, reviews, labels)
-    splits, facts = load_task(config.task.module).groups(config)
+    splits, facts, _ = plan(config)
     for name, value in facts.items():
         print(f"{name}: {value}")
     print(f"groups: {', '.join(f'{split} {len(groups)}' for split, groups in splits.items())}")
@@ -132,27 +129,35 @@ def _repro(config: Config, stage: str | None = None) -> None:
     _dvc("repro", file if stage is None else f"{file}:{stage}")
 
 
-def _fan_out(config: Config, what: str, items: dict[str, Item], jobs: int) -> None:
-    """Run the due items of ``items`` (by DVC address) in ``jobs`` processes. Raises InputError after all if any failed."""
-    changed = json.loads(_dvc("status", "--json", *items))
-    due = {address: item for address, item in items.items() if address in changed}
+def _fan_out(config: Config, what: str, items: list[tuple[str, Item]], jobs: int) -> None:
+    """Run the items of the stages that are due, given as (DVC address, item), in ``jobs`` processes.
+
+    A stage is handed to DVC when the last of its items is done. Raises InputError after all if any failed.
+    """
+    changed = json.loads(_dvc("status", "--json", *dict(items)))
+    due = [(address, item) for address, item in items if address in changed]
     print(f"{what}: {len(items) - len(due)} of {len(items)} up to date, {len(due)} to run, {jobs} at a time", flush=True)
     if not due:
         return
     failed: list[str] = []
     finished: list[str] = []
+    left = Counter(address for address, _ in due)
     committed = started = time.monotonic()
     pool = ProcessPoolExecutor(min(jobs, len(due)), get_context("spawn"), _begin_worker, (os.getpid(),))
     try:
-        futures: dict[Future[None], str] = {pool.submit(_work, config, item): address for address, item in due.items()}
+        futures: dict[Future[None], tuple[str, Item]] = {pool.submit(_work, config, one[1]): one for one in due}
         pending = set(futures)
         while pending:
             done, pending = wait(pending, timeout=COMMIT_SECONDS, return_when=FIRST_COMPLETED)
             for future in done:
-                problem = future.exception()
-                (failed if problem else finished).append(futures[future])
+                (address, item), problem = futures[future], future.exception()
+                left[address] -= 1
                 if problem:
-                    print(f"{futures[future]}: failed: {type(problem).__name__}: {problem}", file=sys.stderr, flush=True)
+                    failed.append(item.name if isinstance(item, Cell) else item)
+                    print(f"{failed[-1]}: failed: {type(problem).__name__}: {problem}", file=sys.stderr, flush=True)
+                    left[address] = -len(due)
+                elif left[address] == 0:
+                    finished.append(address)
                 _say(what, len(due), len(due) - len(pending), jobs, time.monotonic() - started)
             if finished and (not pending or time.monotonic() - committed > COMMIT_SECONDS):
                 _dvc("commit", "--quiet", "--force", *finished)
@@ -195,6 +200,6 @@ def _begin_worker(parent: int) -> None:
 
 def _work(config: Config, item: Item) -> None:
     if isinstance(item, Cell):
-        stages.listopd(config, item)
+        stages.cell(config, item)
     else:
         stages.sft(config, item)

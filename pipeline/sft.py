@@ -37,6 +37,7 @@ def run(config: Config, name: str) -> None:
     key = fingerprint(config.profile, model_stage(config, name))
     record = layout.sft_record(name)
     if is_finished(record / "run.json", key):
+        print(f"{record}: finished before, nothing to do")
         return
     recorder = Recorder(
         f"python -m pipeline stage sft --profile {config.profile} --model {name}", config.compute.threads, key

@@ -19,9 +19,17 @@ def sft(config: Config, model: str) -> None:
     module.run(config, model)
 
 
-def listopd(config: Config, cell: Cell) -> None:
-    if cell not in config.all_cells():
-        raise InputError(f"--cells, --lambda, --seed: found {cell.name}; expected a cell of the settings' grid")
+def listopd(config: Config, group: str, seed: int, lam: float | None) -> None:
+    """One cell, or without ``lam`` every cell of the group at that seed."""
+    asked = [c for c in config.all_cells() if (c.group, c.seed) == (group, seed) and lam in (None, c.lam)]
+    if not asked:
+        found = f"{group}, {lam}, {seed}"
+        raise InputError(f"--cells, --lambda, --seed: found {found}; expected a cell of the settings' grid")
+    cell(config, *asked)
+
+
+def cell(config: Config, *cells: Cell) -> None:
     from pipeline import listopd as module
 
-    module.run(config, cell)
+    for each in cells:
+        module.run(config, each)

@@ -28,6 +28,7 @@ from scipy.special import expit, log_expit, log_softmax, logit
 
 READINGS = ("none", "truncate", "mask", "rollout")
 _UNWEIGHTED = ("none", "rollout")
+_GREATEST = 1e9  # of a clip or a lambda: beyond it log-odds leave float64
 Pair = tuple[float, float]
 
 
@@ -65,7 +66,7 @@ def _teacher_above_base(p: float, b: float) -> Pair:
 
 def _clip_shift(p_logit: float, clip: float) -> float:
     """logit q_c - logit p = log(1 + (c-1)/p); every use of the clip passes through this check."""
-    _require(1.0 < clip < math.inf, f"clip (c) must be finite and above 1, found {clip}")
+    _require(1.0 < clip <= _GREATEST, f"clip (c) must be above 1 and at most {_GREATEST:g}, found {clip}")
     return float(np.log1p((clip - 1.0) / expit(p_logit)))
 
 
@@ -81,7 +82,7 @@ def clip_threshold(p: float, clip: float) -> float:
 
 def fixed_point_logit(p: float, b: float, lam: float) -> float:
     """Log-odds of p_lambda, the fixed point for rho = 1: lambda logit p + (1 - lambda) logit b (p <= b is allowed)."""
-    _require(0.0 <= lam < math.inf, f"lambda must be finite and at least 0, found {lam}")
+    _require(0.0 <= lam <= _GREATEST, f"lambda must be at least 0 and at most {_GREATEST:g}, found {lam}")
     return lam * log_odds(p, "p") + (1.0 - lam) * log_odds(b, "b")
 
 

@@ -5,7 +5,7 @@ models, saved and loaded through transformers, so a trained model is an ordinary
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from pipeline import config as settings
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # cells run side by side, one thread each
 PAD, BOS, EOS = "<pad>", "<bos>", "<eos>"
 SPECIAL = [PAD, BOS, EOS]
+CLASSES = ("structure", "value", "end")
 
 
 def build_tokenizer(config: settings.Tokenizer, texts: Sequence[str]) -> PreTrainedTokenizerFast:
@@ -57,13 +58,15 @@ class Batch:
     """Prompts padded on the left and completions padded on the right. Legend: B rows, P prompt, T completion tokens.
 
     ``prompt_BP``, ``prompt_mask_BP``; ``completion_BT`` holds each completion with its end token (where it has one),
-    ``completion_mask_BT`` marks its tokens. Masks are boolean.
+    ``completion_mask_BT`` marks its tokens. Masks are boolean. ``sampler_BT``: log-probability of each completion token
+    under the policy that drew it, where one did.
     """
 
     prompt_BP: torch.Tensor
     prompt_mask_BP: torch.Tensor
     completion_BT: torch.Tensor
     completion_mask_BT: torch.Tensor
+    sampler_BT: torch.Tensor | None = None
 
     @property
     def input_ids(self) -> torch.Tensor:
@@ -74,24 +77,27 @@ class Batch:
         return torch.cat([self.prompt_mask_BP, self.completion_mask_BT], dim=1).long()
 
     def to(self, device: torch.device) -> "Batch":
-        return Batch(
-            self.prompt_BP.to(device),
-            self.prompt_mask_BP.to(device),
-            self.completion_BT.to(device),
-            self.completion_mask_BT.to(device),
-        )
+        return self._each(lambda x: x.to(device))
 
     def rows(self, index: slice | torch.Tensor) -> "Batch":
+        return self._each(lambda x: x[index])
+
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Batch":
         return Batch(
-            self.prompt_BP[index],
-            self.prompt_mask_BP[index],
-            self.completion_BT[index],
-            self.completion_mask_BT[index],
+            change(self.prompt_BP),
+            change(self.prompt_mask_BP),
+            change(self.completion_BT),
+            change(self.completion_mask_BT),
+            None if self.sampler_BT is None else change(self.sampler_BT),
         )
 
 
 class Codec:
-    """Encodes prompts and completions of one tokenizer as padded tensors, and decodes completions."""
+    """Encodes prompts and completions of one tokenizer as padded tensors, and decodes completions.
+
+    ``classes_V``: index in `CLASSES` of each token: the end token, a token with a digit in it (of an id or a value), or
+    the format's own.
+    """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         self.tokenizer = tokenizer
@@ -99,6 +105,9 @@ class Codec:
         self.pad_id = int(tokenizer.convert_tokens_to_ids(PAD))
         self.eos_id = int(tokenizer.convert_tokens_to_ids(EOS))
         self.vocabulary = len(tokenizer)
+        valued = [any(c.isdigit() for c in tokenizer.decode([token])) for token in range(self.vocabulary)]
+        self.classes_V = torch.tensor(valued).long()
+        self.classes_V[self.eos_id] = CLASSES.index("end")
 
     def prompts(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
         """Token ids and mask, both [B, P], padded on the left."""

@@ -2,6 +2,7 @@
 
 import copy
 import csv
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,9 @@ P, B = 5.0, {0: 0.0, 1: 0.5, 2: -0.5}
 def config(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     raw = copy.deepcopy(MINI)
-    raw["cells"]["main"] |= {"lambdas": LAMBDAS, "seeds": SEEDS}
-    raw["cells"]["no_clip"] |= {"lambdas": [1.0, 1.5], "seeds": [0]}
+    raw["cells"]["main"] |= {"lambdas": LAMBDAS}
+    raw["cells"]["no_clip"] |= {"lambdas": [1.0, 1.5]}
+    raw["seeds"] = SEEDS
     raw["statistics"]["resamples"] = 60
     return settings.parse(raw, Path("p.yaml"))
 
@@ -59,16 +61,14 @@ def evaluations(parsed, least=None):
 def cell_metrics(config, cell, calibration_sha256):
     """Parse by `PARSED`; q at the fixed point below lambda 1.5, two above it there; q > q_c from 1.3 on."""
     cells = config.cells[cell.group]
-    at = (LogOdds(P), LogOdds(B[cell.seed]), cells.clip, cell.lam)
-    fixed = theory.stable_fixed_point_logit(*at, cells.reading)
+    at = (LogOdds(P), LogOdds(B[cell.seed]), cells.method.clip, cell.lam)
+    fixed = theory.stable_fixed_point_logit(*at, cells.method.reading)
     return {
         "profile": "mini",
         "cells": cell.group,
         "lambda": cell.lam,
         "seed": cell.seed,
-        "reading": cells.reading,
-        "clip": cells.clip,
-        "steps": cells.steps,
+        **asdict(cells.method),
         "learning_rate": 1e-3,
         "calibration_sha256": calibration_sha256,
         "status": "finished",
@@ -146,6 +146,26 @@ def test_figures_of_each_lambda(config):
     assert found["sft"]["student"]["parse"]["value"] == 0.5
 
 
+def test_lift_is_over_the_warm_start_of_the_same_seed(config):
+    """Every cell at 1.0 ends where its warm start was and at 1.1 one prompt above; seed 1 is broken at 1.1."""
+    before = {0: 4, 1: 16, 2: 11}
+
+    def change(cell, metrics):
+        metrics["evaluations"] = evaluations(before[cell.seed] + (cell.lam == 1.1))
+        broken(Cell("main", 1.1, 1))(cell, metrics)
+
+    written(config, change)
+    layout = Layout(config.profile)
+    for seed, parsed in before.items():
+        metrics = read_json(layout.sft_metrics(f"student-{seed}"), "test")
+        write_json(layout.sft_metrics(f"student-{seed}"), metrics | {"evaluations": evaluations(parsed)})
+    aggregate.run(config)
+    rows = read_json(layout.aggregate, "aggregate")["cells"]["main"]["lambdas"]
+    lift = [{key: row["lift"][key] for key in ("value", "low", "high", "n_seeds")} for row in rows]
+    assert lift[0] == {"value": 0.0, "low": 0.0, "high": 0.0, "n_seeds": 3}
+    assert (lift[1]["value"], lift[1]["n_seeds"]) == (pytest.approx(1 / N), 2)
+
+
 def test_nothing_parsed_has_no_quality(config):
     row = written(config)["cells"]["main"]["lambdas"][-1]
     assert row["parse"]["value"] == 0.0
@@ -198,7 +218,8 @@ def test_flatness_uses_seeds_that_parsed_everywhere(config):
 
 def test_order_of_the_grid_in_the_settings_does_not_matter(config):
     raw = copy.deepcopy(MINI)
-    raw["cells"]["main"] |= {"lambdas": LAMBDAS[::-1], "seeds": SEEDS}
+    raw["cells"]["main"] |= {"lambdas": LAMBDAS[::-1]}
+    raw["seeds"] = SEEDS
     raw["statistics"]["resamples"] = 60
     shuffled = settings.parse(raw, Path("p.yaml"))
     assert written(shuffled)["cells"]["main"]["lambdas"] == written(config)["cells"]["main"]["lambdas"]

@@ -54,7 +54,7 @@ def test_shipped_settings_load(path, monkeypatch):
     config = settings.load(name)
     assert config.profile == name
     assert name in settings.known_profiles()
-    assert len(set(config.all_cells())) == sum(len(c.lambdas) * len(c.seeds) for c in config.cells.values())
+    assert len(set(config.all_cells())) == sum(len(c.lambdas) * len(config.seeds) for c in config.cells.values())
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.parent.name)
@@ -76,7 +76,7 @@ def test_settings_cannot_be_changed():
 def test_names_of_models_and_cells():
     config = settings.parse(MINI, Path("p.yaml"))
     assert config.models_to_train() == ("teacher", "student-pilot", "student-0", "student-1")
-    assert [cell.name for cell in config.all_cells()][:2] == ["main/1.0-0", "main/1.0-1"]
+    assert [cell.name for cell in config.all_cells()][:2] == ["main/0/1.0", "main/1/1.0"]
 
 
 @pytest.mark.parametrize(
@@ -100,10 +100,10 @@ def test_names_of_models_and_cells():
         ("defect.student", math.nan, "less than or equal to 1"),
         ("calibrate.modal_threshold", 1.0, "less than 1"),
         ("calibrate.learning_rates", [], "at least 1"),
-        ("cells.main.reading", "mask", "'truncate' or 'none'"),
-        ("cells.main.clip", 1.0, "greater than 1"),
+        ("cells.main.method.reading", "clamp", "'none', 'truncate', 'mask', 'rollout' or 'aspo'"),
+        ("cells.main.method.clip", 1.0, "greater than 1"),
         ("cells.main.lambdas", [1.0], "at least 2"),
-        ("cells.main.seeds", 0, "array"),
+        ("seeds", 0, "array"),
         ("statistics.confidence", 95, "less than 1"),
         ("tokenizer.kind", "words", "'pieces' or 'bpe'"),
         ("data", [1, 2], "object"),
@@ -119,9 +119,9 @@ def test_wrong_value(key, value, allowed):
 @pytest.mark.parametrize(
     ("key", "value", "allowed"),
     [
-        ("cells.main.seeds", [0, 0], "no value twice"),
+        ("seeds", [0, 0], "no value twice"),
         ("cells.main.lambdas", [1.0, 1.5, 1.5], "no value twice"),
-        ("cells.no_clip.seeds", [2], "seeds of cells.main, [0, 1]"),
+        ("groups", [], "the groups of cells but main, each once: ['no_clip']"),
         ("tokenizer.pattern", None, "regular expression"),
         ("models.teacher.hidden", 34, "multiple of 2 × heads = 4"),
         ("opd.batch", 65, "at most data.train = 64"),

@@ -74,12 +74,19 @@ def test_repro_runs_everything_once_and_only_what_changed_again(checkout):
     params = checkout / "pipeline/profiles/mini/params.yaml"
     params.write_text(params.read_text().replace("lambdas: [1.0, 1.1, 1.5]", "lambdas: [1.0, 1.1, 1.5, 2.0]"))
     output = call(checkout, "pipeline", "run", "--profile", "mini", "--jobs", "2")
-    assert "cells: 8 of 10 up to date, 2 to run" in output
+    assert "cells: 10 of 12 up to date, 2 to run" in output
     assert output.strip().splitlines()[-1] == "reports/mini/report.html"
     after = cell_records(checkout)
     assert {path: content for path, content in after.items() if path in before} == before
     assert len(after) == len(before) + 2
     assert stages_run(call(checkout, "dvc", "repro", MINI)) == set()
+
+    before = after
+    params.write_text(params.read_text().replace("lambdas: [1.0, 1.5]", "lambdas: [1.0, 1.5, 2.0]"))
+    assert {"listopd_group@no_clip-0", "listopd_group@no_clip-1"} <= stages_run(call(checkout, "dvc", "repro", MINI))
+    after = cell_records(checkout)
+    assert {path: content for path, content in after.items() if path in before} == before
+    assert len(after) == len(before) + 2
 
     template = checkout / "reports/templates/report.html.j2"
     template.write_text(template.read_text() + "\n<!-- changed -->\n")

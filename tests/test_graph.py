@@ -23,6 +23,7 @@ INFRASTRUCTURE = {
     "graph.py": "decides whether a stage runs, not what it writes",
     "layout.py": "where files lie; the paths stand in dvc.yaml too",
     "progress.py": "a resumed run equals an undisturbed one bit for bit (test_progress)",
+    "terms.py": "names of types",
     "record.py": "run records, which are never compared",
 }
 # Read a user's raw file, which only `prepare` does; every other stage that loads a task reads the groups.
@@ -43,13 +44,13 @@ def imported(path):
 
 
 def needed(module):
-    """Every pipeline file that a module imports, directly or not, and itself."""
+    """Every pipeline file that a module imports, directly or through others but the infrastructure, and itself."""
     seen, left = set(), [module]
     while left:
         path = left.pop()
         if path not in seen:
             seen.add(path)
-            left += imported(path)
+            left += imported(path) if path.parent.name != "pipeline" or path.name not in INFRASTRUCTURE else ()
     return seen
 
 
@@ -62,7 +63,9 @@ def module_of(stage):
 def test_every_profile_has_the_same_stages(path):
     texts = [file.read_text(encoding="utf-8") for file in (ROOT / "dvc.yaml", path)]
     ours, theirs = (text[text.index("\nstages:") :] for text in texts)
-    assert theirs == ours
+    if path.parent.name == "mini":  # its results are not committed: `dvc metrics show` would miss them in a clone
+        ours = ours.replace("    metrics:\n", "")[: ours.index("\nplots:") - len("    metrics:\n")]
+    assert theirs.strip() == ours.strip()
     variables = yaml.safe_load(texts[1])["vars"][0]
     assert variables["params"] == path.with_name("params.yaml").relative_to(ROOT).as_posix()
     assert (path.parent / variables["root"]).resolve() == ROOT
@@ -190,7 +193,7 @@ def test_addresses_of_models_and_cells(monkeypatch):
         "pipeline/profiles/mini/dvc.yaml:sft_student@1",
     ]
     assert cell_stage(config, Cell("main", 1.0, 1)).name == "listopd@1.0-1"
-    assert cell_stage(config, Cell("no_clip", 1.5, 0)).name == "listopd_no_clip@1.5-0"
+    assert cell_stage(config, Cell("no_clip", 1.5, 0)).name == "listopd_group@no_clip-0"
     assert address(settings.load(), Stage("prepare", (), (), ())) == "prepare"
 
 
@@ -199,13 +202,19 @@ def test_every_group_of_cells_has_a_stage(profile, monkeypatch):
     monkeypatch.chdir(ROOT)
     config = settings.load(profile)
     for name, cells in config.cells.items():
-        stage = cell_stage(config, Cell(name, cells.lambdas[-1], cells.seeds[-1]))
-        assert f"reports/{profile}/cells/{name}/{cells.lambdas[-1]}-{cells.seeds[-1]}" in stage.outs
+        lam, seed = cells.lambdas[-1], config.seeds[-1]
+        stage = cell_stage(config, Cell(name, lam, seed))
+        folder = f"reports/{profile}/cells/{name}/{seed}"
+        assert (f"{folder}/{lam}" if name == "main" else folder) in stage.outs
         assert "${" not in "".join([*stage.deps, *stage.params, *stage.outs])
 
 
-def test_stages_of_cells_are_the_groups_of_the_settings():
-    groups = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["cells"]
-    assert {"listopd" if name == "main" else f"listopd_{name}" for name in groups} == {
-        stage for stage in STAGES if stage.startswith("listopd")
-    }
+def test_another_lambda_in_a_group_leaves_its_cells_as_they_are(tree):
+    stage = Stage("listopd_group@a-0", (), ("seed", "cells.a.lambdas"), ())
+    text = "seed: 1\ncells: {a: {lambdas: [1.0]}}\n"
+    Path("params.yaml").write_text(text)
+    before = fingerprint("replica", stage)
+    Path("params.yaml").write_text(text.replace("[1.0]", "[1.0, 2.0]"))
+    assert fingerprint("replica", stage) == before
+    Path("params.yaml").write_text(text.replace("seed: 1", "seed: 2"))
+    assert fingerprint("replica", stage) != before

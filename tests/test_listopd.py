@@ -6,11 +6,12 @@ import math
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from pipeline import listopd
-from pipeline.config import Cell
+from pipeline.config import Cell, Method
 from pipeline.evaluate import evaluation
 from pipeline.files import read_json_lines, write_json
 from pipeline.groups import read_groups
@@ -29,9 +30,9 @@ def calibration():
     return {"learning_rate": {"chosen": 1e-3}, "binding": {"position": 4}}
 
 
-def train(config, steps, progress=None, lam=1.5):
+def train(config, steps, progress=None, lam=1.5, **method):
     student, codec = load_model(LAYOUT.model("student-0"))
-    recipe = Recipe(lam, 5.0, "truncate", 1e-3, steps, ("test",))
+    recipe = Recipe(lam, Method(**{"reading": "truncate", "clip": 5.0, "steps": steps} | method), 1e-3, ("test",))
     return distil(config, recipe, student, codec, "student-0", 4, progress), student
 
 
@@ -106,25 +107,58 @@ def test_a_finished_cell_does_not_run_again_and_a_damaged_one_does(mini, monkeyp
 
 def test_a_loss_that_is_not_finite_ends_the_cell_and_is_recorded(mini, monkeypatch):
     write_json(LAYOUT.calibration, calibration())
-    original = listopd.listopd_objective
+    original = listopd.objective
     calls = iter(range(100))
 
     def not_a_number_from_the_third_on(*args, **kwargs):
         result = original(*args, **kwargs)
         return result if next(calls) < 2 else dataclasses.replace(result, loss=result.loss * math.nan)
 
-    monkeypatch.setattr(listopd, "listopd_objective", not_a_number_from_the_third_on)
+    monkeypatch.setattr(listopd, "objective", not_a_number_from_the_third_on)
     listopd.run(mini, CELL)
     record = json.loads((LAYOUT.cell_record(CELL) / "run.json").read_text())
     assert record["status"] == "not finite: loss at step 3"
     assert [row["step"] for row in read_json_lines(LAYOUT.cell_record(CELL) / "log.jsonl", "test")] == [1, 2]
 
 
+@pytest.mark.parametrize(
+    "method", [{"estimator": "exact"}, {"signal": "forward_kl"}, {"mean": "sequence"}, {"batch": 16}], ids=str
+)
+def test_each_method_trains_in_its_own_way(mini, method):
+    plain, other = train(mini, steps=2)[0], train(mini, steps=2, **method)[0]
+    assert other.status == "finished" and other.log[0]["loss"] != plain.log[0]["loss"]
+
+
+def test_the_estimators_agree_in_expectation(mini, monkeypatch):
+    """The loss of a student that stands still, over 40 batches: equal up to its standard error, and less noisy."""
+    monkeypatch.setattr(listopd, "update", lambda *_: 0.0)
+    figures = {}
+    for estimator in ("sampled", "exact"):
+        rows = train(mini, steps=40, estimator=estimator)[0].log
+        figures[estimator] = {key: np.array([row[key] for row in rows]) for key in ("loss", "clipped")}
+    for key, drawn in figures["sampled"].items():
+        error = drawn.std(ddof=1) / math.sqrt(len(drawn))
+        assert abs(drawn.mean() - figures["exact"][key].mean()) < 4 * error
+        assert figures["exact"][key].std() < drawn.std() / 2
+
+
+def test_the_sampler_is_the_trainer_up_to_rounding(mini):
+    """So that under `rollout` nothing is clipped and no weight differs from 1 by more than float32 noise."""
+    (row, _) = train(mini, steps=2, reading="rollout")[0].log
+    assert row["clipped"] == 0 and row["effective"] == pytest.approx(1, abs=1e-6)
+
+
+def test_the_log_says_the_advantage_by_token_class(mini):
+    row = train(mini, steps=1)[0].log[0]
+    assert set(row["advantage"]) == {"all", "structure", "value", "end"}
+    assert min(row["advantage"].values()) < row["advantage"]["all"] < max(row["advantage"].values())
+
+
 def test_lambda_one_ignores_the_base(mini):
     """Training at λ = 1 from the same student gives the same weights whatever the base is."""
     _, student = train(mini, steps=2, lam=1.0)
     student_0, codec = load_model(LAYOUT.model("student-0"))
-    recipe = Recipe(1.0, 5.0, "truncate", 1e-3, 2, ("test",))
+    recipe = Recipe(1.0, Method(reading="truncate", clip=5.0, steps=2), 1e-3, ("test",))
     distil(mini, recipe, student_0, codec, "student-1", 4, None)
     for a, b in zip(student.parameters(), student_0.parameters(), strict=True):
         assert torch.equal(a, b)
