@@ -9,13 +9,14 @@ PROFILE = replica
 REVIEWS =
 LABELS  =
 JOBS    =
+AGAINST =
 PYTHON  = python3
 VENV    = .venv
 UPGRADE =
 # The index to take torch from, if not the one pip uses: PyTorch publishes a CPU one, and one for each CUDA version.
 TORCH_INDEX ?=
 
-export PROFILE REVIEWS LABELS JOBS TORCH_INDEX
+export PROFILE REVIEWS LABELS JOBS AGAINST TORCH_INDEX
 # Nothing that we run reports home, and no profile but `paper` needs a model hub.
 export DVC_NO_ANALYTICS       := 1
 export ITERATIVE_DO_NOT_TRACK := 1
@@ -42,8 +43,8 @@ reproduce: $(VENV)/.stamp  ## run a profile and print its report's path (PROFILE
 	@$(IN_VENV) python -m pipeline run --profile "$$PROFILE" $${REVIEWS:+--reviews "$$REVIEWS"} \
 	  $${LABELS:+--labels "$$LABELS"} $${JOBS:+--jobs "$$JOBS"}
 
-check: $(VENV)/.stamp  ## recompute from committed metrics and compare with what is committed: the gate, no training
-	@$(IN_VENV) python -m pipeline check
+check: $(VENV)/.stamp  ## recompute from committed metrics and compare with what is committed: the gate, no training (PROFILE=replica AGAINST=commit)
+	@$(IN_VENV) python -m pipeline check --profile "$$PROFILE" $${AGAINST:+--against "$$AGAINST"}
 
 test: $(VENV)/.stamp  ## run the tests, and say which were left out
 	@$(IN_VENV) python -m pytest -q -rs

@@ -2,7 +2,8 @@
 
 Everything downstream of the samples (data, metrics, aggregate, verdicts, report) is made again in a temporary folder,
 without training, and compared with ``reports/<profile>``; the verdicts are compared with ``bundle/expected.yaml``. Red
-(exit status 1) also when a cell is broken or saw another calibration, or a file is there that nothing makes.
+(exit status 1) also when a cell is broken or saw another calibration, samples are not as their run wrote them, or a file
+is there that nothing makes.
 
 Numbers are equal within a relative 1e-9, which leaves room for another processor's last bits and for nothing else. Where
 only such bits differ, what comes after is made from the committed file, as it holds that file's hash.
@@ -26,7 +27,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from pipeline.config import DEFAULT_PROFILE, Config
 from pipeline.errors import InputError
-from pipeline.files import read_json
+from pipeline.files import read_json, sha256_of
 from pipeline.layout import Layout
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,8 +46,11 @@ class Finding:
     problems: tuple[str, ...] = ()
 
 
-def run(config: Config) -> int:
-    """Print the verdicts, every difference and a count; 0 when nothing differs, else 1. The checkout is only read."""
+def run(config: Config, against: str | None = None) -> int:
+    """Print the verdicts, every difference and a count; 0 when nothing differs, else 1. The checkout is only read.
+
+    ``against`` names a commit whose results are compared with the tree's, for a tree that was run again.
+    """
     from pipeline.check import CLAIMS, load_claims
 
     started, layout = time.monotonic(), Layout(config.profile)
@@ -59,7 +63,11 @@ def run(config: Config) -> int:
         files = list(_recompute(config, layout, fresh))
         verdicts = read_json(fresh / layout.verdicts, "check")
         results = list(_runs(read_json(fresh / layout.aggregate, "aggregate")))
-    results += _expectations(config.profile, verdicts)
+    results += [*_records(config, layout), *_expectations(config.profile, verdicts)]
+    if against:
+        from pipeline.rerun import moved
+
+        results += [Finding(what, (problem,) if problem else ()) for what, problem in moved(config, against)]
     _print_verdicts(verdicts)
     return _conclude(results, files, time.monotonic() - started)
 
@@ -199,6 +207,22 @@ def _runs(aggregate: dict[str, Any]) -> Iterator[Finding]:
         broken = [f"{c['lambda']}-{c['seed']} is {c['status']}" for c in group["invalid"]]
         foreign = [f"{cell} saw another calibration than the committed one" for cell in group["not_of_this_calibration"]]
         yield Finding(f"runs of {name}", tuple(f"cells {name}: {problem}" for problem in (*broken, *foreign)))
+
+
+def _records(config: Config, layout: Layout) -> Iterator[Finding]:
+    """Samples and logs are as the runs wrote them, and no file lies beside them that no run of the settings makes."""
+    folders = [layout.sft_record(name) for name in config.models_to_train()]
+    folders += [layout.cell_record(cell) for cell in config.all_cells()]
+    known = set()
+    for folder in folders:
+        run_record = folder / "run.json"
+        outputs = read_json(run_record, "the training stages")["outputs"].items()
+        written = {Path(path): digest for path, digest in outputs if Path(path).is_relative_to(layout.reports)}
+        known |= {run_record, *written}
+        other = [path for path, digest in written.items() if not path.is_file() or sha256_of(path) != digest]
+        yield Finding(str(folder), tuple(f"{path}: not as the run wrote it ({run_record}: outputs)" for path in other))
+    found = {path for name in ("sft", "cells") for path in (layout.reports / name).rglob("*") if path.is_file()}
+    yield Finding("runs", tuple(f"{path}: no run of the settings makes it" for path in sorted(found - known)))
 
 
 def _expectations(profile: str, verdicts: dict[str, Any]) -> Iterator[Finding]:

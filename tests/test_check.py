@@ -126,7 +126,7 @@ def completion(group: Group, number: int, failing: int) -> str:
     return contract.render_ranking(group, "truncate" if number % failing == 0 else "none", generator(0))
 
 
-def write_samples(folder: Path, layout: Layout, failing: int, step: int) -> None:
+def write_run(folder: Path, layout: Layout, failing: int, step: int, **facts: Any) -> None:
     rows = [
         {
             "step": step,
@@ -139,6 +139,7 @@ def write_samples(folder: Path, layout: Layout, failing: int, step: int) -> None
     ]
     write_json_lines(folder / "samples.jsonl.gz", rows)
     write_json_lines(folder / "log.jsonl", [{"step": step, "loss": 0.1, "q_logit": 0.5, "q_above": 0.0}])
+    write_json(folder / "run.json", facts | {"outputs": {str(path): sha256_of(path) for path in folder.iterdir()}})
 
 
 def invented_calibration(mini: Config) -> dict[str, Any]:
@@ -171,12 +172,11 @@ def finished(mini: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
         prepare.run(mini)
         write_json(layout.calibration, invented_calibration(mini))
         for name in mini.models_to_train():
-            write_samples(layout.sft_record(name), layout, failing=2, step=0)
+            write_run(layout.sft_record(name), layout, failing=2, step=0)
         for cell in mini.all_cells():
-            record = layout.cell_record(cell)
-            write_samples(record, layout, failing=20 if cell.lam < 1.5 else 3, step=mini.cells[cell.group].steps)
-            seen = sha256_of(layout.calibration)
-            write_json(record / "run.json", {"status": "finished", "learning_rate": 1e-3, "calibration_sha256": seen})
+            facts = {"status": "finished", "learning_rate": 1e-3, "calibration_sha256": sha256_of(layout.calibration)}
+            failing, steps = 20 if cell.lam < 1.5 else 3, mini.cells[cell.group].method.steps
+            write_run(layout.cell_record(cell), layout, failing=failing, step=steps, **facts)
         for stage in (evaluate, aggregate, check):
             stage.run(mini)
         (layout.reports / "report.html").write_text(rendered())
@@ -282,7 +282,7 @@ def test_an_untouched_tree_is_green(tree: Layout, mini: Config, capsys: pytest.C
     ("name", "old", "new", "words"),
     [
         (
-            "metrics/main/1.1-1.json",
+            "metrics/main/1/1.1.json",
             '"parsed": 60',
             '"parsed": 61',
             ["evaluations[1].parsed", "committed 61", "recomputed 60"],
@@ -300,8 +300,14 @@ def test_an_untouched_tree_is_green(tree: Layout, mini: Config, capsys: pytest.C
             '"value": 0.995',
             ["saw another calibration", "aggregate.json: calibration.p"],
         ),
-        ("cells/main/1.0-0/samples.jsonl.gz", '["{', '["', ["metrics/main/1.0-0.json: evaluations[0]"]),
-        ("cells/main/1.0-0/run.json", '"finished"', '"not finite"', ["cells main: 1.0-0 is not finite"]),
+        (
+            "cells/main/0/1.0/samples.jsonl.gz",
+            '["{',
+            '["',
+            ["metrics/main/0/1.0.json: evaluations[0]", "samples.jsonl.gz: not as the run wrote it"],
+        ),
+        ("sft/teacher/log.jsonl", "0.1", "0.2", ["sft/teacher/log.jsonl: not as the run wrote it"]),
+        ("cells/main/0/1.0/run.json", '"finished"', '"not finite"', ["cells main: 1.0-0 is not finite"]),
     ],
 )
 def test_a_changed_digit_is_red_and_named(
@@ -314,12 +320,14 @@ def test_a_changed_digit_is_red_and_named(
 
 
 def test_files_too_many_or_missing_are_named(tree: Layout, mini: Config, capsys: pytest.CaptureFixture[str]) -> None:
-    shutil.copyfile(tree.metrics / "main/1.0-0.json", tree.metrics / "main/9.9-0.json")
-    (tree.metrics / "main/1.0-1.json").unlink()
+    shutil.copyfile(tree.metrics / "main/0/1.0.json", tree.metrics / "main/0/9.9.json")
+    (tree.metrics / "main/1/1.0.json").unlink()
+    shutil.copytree(tree.reports / "cells/main/0/1.0", tree.reports / "cells/main/0/9.9")
     status, said = ask(mini, capsys)
-    assert (status, ", 2 failed" in said) == (1, True)
-    assert "9.9-0.json: committed, but nothing makes it" in said
-    assert "1.0-1.json: not committed" in said
+    assert (status, ", 3 failed" in said) == (1, True)
+    assert "cells/main/0/9.9/samples.jsonl.gz: no run of the settings makes it" in said
+    assert "0/9.9.json: committed, but nothing makes it" in said
+    assert "1/1.0.json: not committed" in said
 
 
 def test_the_last_bits_may_differ_and_no_more(tree: Layout, mini: Config, capsys: pytest.CaptureFixture[str]) -> None:
