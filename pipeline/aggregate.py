@@ -17,6 +17,7 @@ from pipeline import onsets, theory
 from pipeline.config import TEACHER, Cell, Config
 from pipeline.files import read_json, sha256_of, write_atomically, write_json
 from pipeline.layout import Layout
+from pipeline.phases import phase_map
 from pipeline.statistics import Array, estimate, flatness
 from pipeline.streams import generator
 
@@ -42,6 +43,7 @@ def run(config: Config) -> None:
         },
         "cells": {name: _group(config, layout, name, students, calibration) for name in config.cells},
     }
+    aggregate["phase_map"] = phase_map(aggregate["cells"])
     write_json(layout.aggregate, aggregate)
     write_json(layout.summary, _headline(aggregate))
     for name, table in _tables(aggregate).items():
@@ -73,12 +75,15 @@ def _group(
                 **_q(list(found.values())),
             }
         )
+    broken = [{"lambda": k[0], "seed": k[1], "status": m["status"]} for k, m in metrics.items() if k not in finished]
     whole = [seed for seed in config.seeds if all((lam, seed) in finished for lam in lambdas)]
     quality = next((next(iter(final(m)["scores"])) for m in finished.values() if final(m)["scores"]), None)
     return {
         **asdict(cells.method),
         "learning_rate": cells.method.learning_rate or calibration["learning_rate"]["chosen"],
-        "invalid": [{"lambda": k[0], "seed": k[1], "status": m["status"]} for k, m in metrics.items() if k not in finished],
+        "calibrated_rate": cells.method.learning_rate is None,
+        "invalid": [] if cells.method.learning_rate else broken,
+        "diverged": broken if cells.method.learning_rate else [],
         "not_of_this_calibration": sorted(
             {
                 f"{lam}-{seed}"
@@ -87,9 +92,20 @@ def _group(
             }
         ),
         "lambdas": rows,
+        **_prediction(calibration, cells.method.clip),
         **_begins(config, finished, lambdas, whole, calibration),
         "flatness": {} if quality is None else {quality: _flat(config, finished, lambdas, whole, quality)},
     }
+
+
+def _prediction(calibration: dict[str, Any], clip: float) -> dict[str, Any]:
+    """λ* and q_c at the group's clip. λ* − 1 is proportional to logit q_c − logit p, so its interval follows the clip."""
+    p, star = theory.LogOdds(calibration["p"]["log_odds"]), calibration["lambda_star"]
+    threshold, written = (theory.clip_threshold_logit(p, c) for c in (clip, calibration["clip"]))
+    if clip != calibration["clip"] and star["value"] is not None:
+        scale = (threshold - p) / (written - p)
+        star = star | {key: 1.0 + scale * (star[key] - 1.0) for key in ("value", "low", "high")}
+    return {"lambda_star": star, "clip_threshold_logit": threshold}
 
 
 def final(metrics: Metrics, split: str = FINAL[0], decoding: str = FINAL[1]) -> Metrics:
@@ -180,8 +196,11 @@ def _begins(
         return min(row["parse"] for row in metrics["evaluations"] if row["split"] == "validation")
 
     def fixed(metrics: Metrics) -> float | None:
+        if metrics["reading"] not in theory.READINGS or metrics["signal"] != "listopd":
+            return None
         at = (p, b[metrics["seed"]], metrics["clip"], metrics["lambda"])
-        return theory.stable_fixed_point_logit(*at, metrics["reading"])
+        flow = "truncate" if metrics["reading"] == "mask" else metrics["reading"]  # where that of `mask` has vanished
+        return theory.stable_fixed_point_logit(*at, flow)
 
     found: dict[str, dict[int, float | None]] = {
         "onset": {s: onsets.onset(lambdas, along(s, lambda m: final(m)["parse"])) for s in whole},

@@ -316,6 +316,9 @@ def _check_together(config: Config, raw: Any, path: Path) -> None:
 
     if MAIN not in config.cells:
         refuse("cells", list(config.cells), f"a group called {MAIN}: the sweep that the verdicts are about")
+    method = config.cells[MAIN].method
+    if method.reading == "aspo" or method.signal != "listopd":
+        refuse(f"cells.{MAIN}.method", [method.reading, method.signal], "a reading and a signal that the theory speaks of")
     others = [name for name in config.cells if name != MAIN]
     if sorted(config.groups) != sorted(others):
         refuse("groups", list(config.groups), f"the groups of cells but {MAIN}, each once: {others}")

@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 from scipy.stats import binomtest
 
-from pipeline import theory
+from pipeline.evidence import Row, begun, cells_of, estimated, predicted, reading_crossing, row_of
+from pipeline.rules_groups import contrast, falls, onset_ratio, steps_earlier
 from pipeline.rules_published import (
     agree,
     arithmetic,
@@ -28,12 +29,10 @@ from pipeline.rules_published import (
 from pipeline.verdicts import (
     CANNOT_COMPARE,
     INCONCLUSIVE,
-    INVALID,
     NOT_REPRODUCED,
     NOT_RUN,
     REPRODUCED,
     Case,
-    Interval,
     Judgement,
     Ours,
     Unjudged,
@@ -44,10 +43,10 @@ from pipeline.verdicts import (
     span,
     would_do,
 )
+from pipeline.words import counted
 
 LEAST_PLATEAU = 0.5  # below it there is nothing to collapse from
 
-Row = dict[str, Any]
 Figure = Literal["parse", "parse_greedy", "lift", "useful", "quality"]
 Kind = Literal["shorter", "repetition"]
 
@@ -84,8 +83,8 @@ def unknown_fact(case: Case, *, what: str) -> Judgement:
 
 def exceeds(case: Case, *, group: str, lam: float, figure: Figure, min_seeds: int) -> Judgement:
     """At a λ below the predicted λ*, the whole interval of a figure lies above the tolerance (0: a direction)."""
-    found = _estimate(_row(case, group, lam)[figure], min_seeds)
-    star, bound, what = _predicted(case), case.tolerance, f"{figure} at λ = {lam:g}"
+    found = estimated(row_of(case, group, lam)[figure], min_seeds)
+    star, bound, what = predicted(case, cells_of(case, group, lam)), case.tolerance, f"{figure} at λ = {lam:g}"
     if lam >= star[0]:
         raise Unjudged(CANNOT_COMPARE, f"λ = {lam:g} is not below this profile's λ* ({span(star)})", found.ours())
     if found.low <= bound <= found.high:
@@ -95,13 +94,13 @@ def exceeds(case: Case, *, group: str, lam: float, figure: Figure, min_seeds: in
 
 def warm_start_near(case: Case, *, target: float, min_seeds: int) -> Judgement:
     """Equivalence: the interval of the warm starts' strict parse lies within the target ± the tolerance."""
-    found = _estimate(case.aggregate["sft"]["student"]["parse"], min_seeds)
+    found = estimated(case.aggregate["sft"]["student"]["parse"], min_seeds)
     return equivalent(found, target, case.tolerance, "strict parse of the warm starts")
 
 
 def ordering(case: Case, *, group: str, lam: float, over: float, figure: Figure, min_seeds: int) -> Judgement:
     """A figure is larger at ``lam`` than at ``over``: their intervals lie apart by more than the tolerance."""
-    a, b = (_estimate(_row(case, group, at)[figure], min_seeds) for at in (lam, over))
+    a, b = (estimated(row_of(case, group, at)[figure], min_seeds) for at in (lam, over))
     ours = Ours(f"{a.ours().text} and {b.ours().text}", a.value - b.value, n_seeds=a.n_seeds, n=a.n)
     what = f"{figure} at λ = {lam:g} and at λ = {over:g}"
     if max(a.low - b.high, b.low - a.high) <= case.tolerance:
@@ -121,19 +120,18 @@ def begins_at_prediction(
     """Where along λ something begins, beside the prediction made before the cells ran, ± the tolerance.
 
     The interval over seeds is widened to the grid points around it, since nothing is known between them. Apart from
-    the prediction: `not reproduced`, also where nothing begins up to a last grid point that lies beyond it. Overlapping
-    but wider than ``widest``, or with a grid that ends before the prediction: `inconclusive`.
+    the prediction: `not reproduced`, also where nothing begins up to the last λ that can show it and that lies beyond the
+    prediction. Overlapping but wider than ``widest``, or with a grid that ends too early: `inconclusive`.
     """
-    cells = _cells(case, group)
+    cells = cells_of(case, group)
     found, grid = cells[figure], [row["lambda"] for row in cells["lambdas"]]
-    star = _predicted(case) if prediction == "lambda_star" else _reading_crossing(case, cells)
+    star = predicted(case, cells) if prediction == "lambda_star" else reading_crossing(case, cells)
     on_parse = figure.startswith("onset")
-    last = grid[-2] if on_parse else grid[-1]  # an onset has to hold at two grid points
-    ours = Ours(_begun(found, last), found["median"], found["low"], found["high"], found["n_seeds"])
+    ours = Ours(begun(found), found["median"], found["low"], found["high"], found["n_seeds"])
     enough(found["n_seeds"], min_seeds, ours)
     if on_parse and (least := min(row["parse"] for row in cells["plateau"])) < LEAST_PLATEAU:
         raise Unjudged(INCONCLUSIVE, f"a seed's plateau is {least:.2f}, under {LEAST_PLATEAU}: nothing to collapse from")
-    low = last if found["low"] is None else max((x for x in grid if x < found["low"]), default=-math.inf)
+    low = found["beyond"] if found["low"] is None else max((x for x in grid if x < found["low"]), default=-math.inf)
     high = math.inf if found["high"] is None else min(x for x in grid if x >= found["high"] - 1e-9)
     reason = f"{figure} in {group}: {ours.text}; on the grid {span((low, high))}; predicted {span(star)}"
     reason += "" if on_parse else _distance_from_fixed_point(cells, star[0])
@@ -148,16 +146,17 @@ def _distance_from_fixed_point(cells: Row, star: float) -> str:
         known = [value for value in fixed["by_seed"] if value is not None]
         if row["lambda"] >= star and known and row["q_logit_by_seed"]:
             gap = fmean(row["q_logit_by_seed"]) - fmean(known)
-            budget = f"after {cells['steps']} steps"
-            return f"; at λ = {row['lambda']:g} q ends {gap:+.1f} log-odds from the flow's fixed point {budget}"
+            budget = counted(cells["steps"], "step")
+            return f"; at λ = {row['lambda']:g} q ends {gap:+.1f} log-odds from the flow's fixed point after {budget}"
     return ""
 
 
 def low_above_prediction(case: Case, *, group: str, min_seeds: int) -> Judgement:
     """Parse is under the published bound at every λ that lies above the predicted λ* by more than the tolerance."""
     assert case.published.value is not None
-    cells, bound, edge = _cells(case, group), case.published.value, _predicted(case)[1] + case.tolerance
-    above = {row["lambda"]: _estimate(row["parse"], min_seeds) for row in cells["lambdas"] if row["lambda"] > edge}
+    cells, bound = cells_of(case, group), case.published.value
+    edge = predicted(case, cells)[1] + case.tolerance
+    above = {row["lambda"]: estimated(row["parse"], min_seeds) for row in cells["lambdas"] if row["lambda"] > edge}
     if not above:
         raise Unjudged(NOT_RUN, f"no λ above {edge:.3f} in the grid")
     lam, worst = max(above.items(), key=lambda item: item[1].value)
@@ -175,13 +174,14 @@ def failure_share(case: Case, *, group: str, kinds: list[Kind], min_seeds: int, 
     apart. Wilson's interval, widened by the tolerance as outcomes are pooled over seeds, lies on one side of one half.
     Without an onset there is no composition above it: `inconclusive`, and what fails above λ* is only shown.
     """
-    cells, k = _cells(case, group), case.aggregate["k"]
+    cells, k = cells_of(case, group), case.aggregate["k"]
     onset = cells["onset"]["median"] if min(r["parse"] for r in cells["plateau"]) >= LEAST_PLATEAU else None
-    rows = [r for r in cells["lambdas"] if r["lambda"] >= (_predicted(case)[1] if onset is None else onset)]
+    rows = [r for r in cells["lambdas"] if r["lambda"] >= (predicted(case, cells)[1] if onset is None else onset)]
     names = {"shorter": f"listed {k - 1}, distinct {k - 1}", "repetition": f"listed {k}, distinct {k - 1}"}
     failures = sum(n for row in rows for label, n in row["outcomes"].items() if label != "ok")
     counts = {kind: sum(row["outcomes"].get(label, 0) for row in rows) for kind, label in names.items()}
-    text = f"{counts['shorter']} shorter lists, {counts['repetition']} repetitions, of {failures} failures"
+    shorter, repetitions = counted(counts["shorter"], "shorter list"), counted(counts["repetition"], "repetition")
+    text = f"{shorter}, {repetitions}, of {counted(failures, 'failure')}"
     shown = Ours(text, n_seeds=cells["onset"]["n_seeds"], n=failures)
     if onset is None:
         raise Unjudged(INCONCLUSIVE, f"no collapse in the grid, so nothing fails above its onset; above λ*: {text}", shown)
@@ -202,7 +202,7 @@ def flat(case: Case, *, group: str, score: str, min_seeds: int) -> Judgement:
     More than that is `not reproduced` at p < 0.05. A score that is within the tolerance of 1 at every λ had no room to
     rise and shows little: `inconclusive`.
     """
-    cells = _cells(case, group)
+    cells = cells_of(case, group)
     test = cells["flatness"].get(score)
     if test is None:
         raise Unjudged(INCONCLUSIVE, f"no {score} at every λ for two seeds or more")
@@ -217,90 +217,12 @@ def flat(case: Case, *, group: str, score: str, min_seeds: int) -> Judgement:
     return Judgement(NOT_REPRODUCED if test["p_value"] < 0.05 else INCONCLUSIVE, ours, f"{score}: {text}, {allowed(case)}")
 
 
-def only_with_clip(case: Case, *, group: str, against: str, min_seeds: int) -> Judgement:
-    """Cells with ρ = 1 do not collapse in any seed where those with the clip do. Without a collapse there: no contrast."""
-    free, clipped = (_cells(case, name)["onset"] for name in (group, against))
-    collapsed = free["n_seeds"] - free["censored"]
-    ours = Ours(f"{collapsed} of {free['n_seeds']} seeds collapse without the clip", collapsed, n_seeds=free["n_seeds"])
-    enough(min(free["n_seeds"], clipped["n_seeds"]), min_seeds, ours)
-    with_clip = f"with it {clipped['n_seeds'] - clipped['censored']} of {clipped['n_seeds']}"
-    if collapsed:
-        return Judgement(NOT_REPRODUCED if free["median"] is not None else INCONCLUSIVE, ours, with_clip)
-    reach = case.aggregate["cells"][group]["lambdas"][-2]["lambda"]  # an onset has to hold at two grid points
-    contrast = clipped["median"] is not None and clipped["median"] <= reach
-    return Judgement(REPRODUCED if contrast else INCONCLUSIVE, ours, with_clip + ("" if contrast else ": no contrast"))
-
-
-# What the rules of tier C read
-
-
-def _cells(case: Case, group: str, lam: float | None = None) -> Row:
-    """A group of cells, or what it holds at one λ; `not run` where there is none, `invalid` where a cell is broken."""
-    cells = case.aggregate["cells"].get(group)
-    if cells is None:
-        raise Unjudged(NOT_RUN, f"this profile has no cells `{group}`")
-    broken = [f"{c['lambda']}-{c['seed']} {c['status']}" for c in cells["invalid"] if lam in (None, c["lambda"])]
-    foreign = [name for name in cells["not_of_this_calibration"] if lam is None or name.startswith(f"{lam}-")]
-    if broken or foreign:
-        raise Unjudged(INVALID, "; ".join([*broken, *(f"{name} saw another calibration" for name in foreign)]))
-    return dict(cells)
-
-
-def _row(case: Case, group: str, lam: float) -> Row:
-    rows = _cells(case, group, lam)["lambdas"]
-    found = next((row for row in rows if abs(row["lambda"] - lam) < 1e-9), None)
-    if found is None:
-        raise Unjudged(NOT_RUN, f"λ = {lam:g} is not in the grid {', '.join(str(row['lambda']) for row in rows)}")
-    return dict(found)
-
-
-def _estimate(found: Row | None, min_seeds: int) -> Interval:
-    """A figure with its interval; `inconclusive` without a value or with too few seeds, `invalid` where not a number."""
-    if found is None or found["value"] is None:
-        raise Unjudged(INCONCLUSIVE, "no value: no output that counts")
-    interval = Interval(*(found[key] for key in ("value", "low", "high", "n_seeds", "n")))
-    if not all(map(math.isfinite, interval)):
-        raise Unjudged(INVALID, f"not a number: {interval}")
-    enough(interval.n_seeds, min_seeds, interval.ours())
-    return interval
-
-
-def _predicted(case: Case) -> tuple[float, float]:
-    """The interval of λ* that `calibrate` wrote; `cannot compare` where the theory's preconditions fail."""
-    star, precondition = case.aggregate["calibration"]["lambda_star"], case.aggregate["calibration"]["precondition"]
-    if not precondition["holds"]:
-        raise Unjudged(CANNOT_COMPARE, f"no structural position with p ≥ {precondition['modal_threshold']:g}")
-    if star["value"] is None:
-        raise Unjudged(CANNOT_COMPARE, "the closed form says nothing here: the teacher's p does not exceed b")
-    return star["low"], star["high"]
-
-
-def _reading_crossing(case: Case, cells: Row) -> tuple[float, float]:
-    """Least and greatest λ, over the seeds' b, at which the reading's own fixed point reaches q_c."""
-    _predicted(case)
-    calibration = case.aggregate["calibration"]
-    p = theory.LogOdds(calibration["p"]["log_odds"])
-    bases = [theory.LogOdds(row["b"]["log_odds"]) for row in calibration["per_seed"]]
-    at = [theory.lambda_star_reading(p, b, cells["clip"], cells["reading"]) for b in bases if b < p]
-    if not at:
-        raise Unjudged(CANNOT_COMPARE, "the teacher's p does not exceed b for any seed")
-    return min(at), max(at)
-
-
-def _begun(found: Row, last: float) -> str:
-    """Where something begins, in words; seeds in which it does not are counted."""
-    if found["median"] is None:
-        return f"none up to λ = {last:g} in {found['censored']} of {found['n_seeds']} seeds"
-    ends = [f"> {last:g}" if x is None else f"{x:.3f}" for x in (found["low"], found["high"])]
-    return f"{found['median']:.3f} ({ends[0]} to {ends[1]})"
-
-
 RULES: dict[str, Callable[..., Judgement]] = {
     rule.__name__: rule
     for rule in (
         *(imported, needs, unknown_fact),
         *(premises, implied_p, closed_form, within, arithmetic, whole_batches, agree, ratio_of_rounded, means_equivalent),
         *(exceeds, warm_start_near, ordering, begins_at_prediction, low_above_prediction, failure_share, flat),
-        only_with_clip,
+        *(contrast, falls, steps_earlier, onset_ratio),
     )
 }

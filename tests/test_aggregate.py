@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import dataclasses
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from pipeline import config as settings
 from pipeline.config import Cell
 from pipeline.files import read_json, sha256_of, write_json
 from pipeline.layout import Layout
+from pipeline.phases import phase_map
 from pipeline.theory import LogOdds
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -90,7 +92,8 @@ def written(config, change=lambda cell, metrics: None):
             "p": {"log_odds": P, "value": 0.99},
             "b": {"value": 0.5},
             "per_seed": rows,
-            "lambda_star": {"value": 1.3},
+            "clip": 5.0,
+            "lambda_star": {"value": 1.3, "low": 1.2, "high": 1.4},
             "learning_rate": {"chosen": 1e-3},
         },
     )
@@ -242,3 +245,47 @@ def test_headline_and_tables(config):
 
 def test_the_same_twice(config):
     assert written(config) == written(config)
+
+
+def map_group(parse, rate, calibrated, reading="mask", diverged=()):
+    method = {"clip": 5.0, "steps": 4, "signal": "listopd", "estimator": "sampled", "mean": "token", "batch": None}
+    rows = [
+        {"lambda": lam, "parse_by_seed": [{"seed": seed, "parse": value} for seed, value in by_seed.items()]}
+        for lam, by_seed in parse.items()
+    ]
+    first = next(iter(parse.values()))
+    return method | {
+        "reading": reading,
+        "learning_rate": rate,
+        "calibrated_rate": calibrated,
+        "plateau": [{"seed": seed, "parse": value} for seed, value in first.items()],
+        "diverged": [{"lambda": lam, "seed": seed, "status": "not finite"} for lam, seed in diverged],
+        "lambdas": rows,
+    }
+
+
+def test_phase_map_counts_seeds_below_half_their_own_calibrated_plateau():
+    groups = {
+        "main": map_group({1.0: {0: 0.9, 1: 0.5}, 2.0: {0: 0.8, 1: 0.2}}, 1e-4, True),
+        "fast": map_group({1.0: {0: 0.44, 1: 0.26}, 2.0: {0: 0.1}}, 1e-3, False, diverged=[(2.0, 1)]),
+        "other": map_group({1.0: {0: 0.9, 1: 0.9}}, 1e-4, True, reading="none"),
+    }
+    found = {(row["cells"], row["lambda"]): row for row in phase_map(groups)}
+    assert list(found) == [("main", 1.0), ("main", 2.0), ("fast", 1.0), ("fast", 2.0)]
+    counts = {key: (row["collapsed"], row["diverged"], row["n_seeds"]) for key, row in found.items()}
+    assert list(counts.values()) == [(0, 0, 2), (1, 0, 2), (1, 0, 2), (2, 1, 2)]
+    assert [row["parse"] for row in found.values()] == pytest.approx([0.7, 0.5, 0.35, 0.05])
+
+
+def test_no_phase_map_without_a_second_learning_rate():
+    assert phase_map({"main": map_group({1.0: {0: 0.9}}, 1e-4, True)}) == []
+
+
+def test_a_cell_that_diverges_at_a_rate_of_its_own_is_an_outcome(config):
+    method = dataclasses.replace(config.cells["no_clip"].method, learning_rate=1.0)
+    group = dataclasses.replace(config.cells["no_clip"], method=method)
+    config = dataclasses.replace(config, cells=config.cells | {"no_clip": group})
+    found = written(config, broken(Cell("no_clip", 1.5, 1)))["cells"]["no_clip"]
+    assert found["invalid"] == []
+    assert found["diverged"] == [{"lambda": 1.5, "seed": 1, "status": "not finite: loss at step 2"}]
+    assert found["learning_rate"] == 1.0

@@ -7,6 +7,7 @@ import dataclasses
 import gzip
 import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from pipeline.errors import InputError
 from pipeline.files import read_json, sha256_of, write_json, write_json_lines
 from pipeline.groups import Group, read_groups
 from pipeline.layout import Layout
+from pipeline.rerun import moved
 from pipeline.rules import RULES
 from pipeline.streams import generator
 from pipeline.verdicts import VERDICTS
@@ -416,3 +418,57 @@ def test_texts_that_are_not_here_are_said(tree: Layout, mini: Config, capsys: py
 )
 def test_differences(committed: Any, recomputed: Any, said: list[str]) -> None:
     assert list(gate.differences(committed, recomputed)) == said
+
+
+# A tree that was run again
+
+
+def commit(tree: Layout) -> None:
+    for arguments in (
+        ["init", "-q"],
+        ["add", "-A"],
+        ["-c", "user.name=t", "-c", "user.email=t@e.org", "commit", "-qm", "t"],
+    ):
+        subprocess.run(["git", *arguments], check=True)
+
+
+def test_an_equal_tree_has_not_moved(tree: Layout, mini: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    commit(tree)
+    assert gate.run(mini, "HEAD") == 0
+    found = list(moved(mini, "HEAD"))
+    assert {problem for _, problem in found} == {""}
+    names = {what for what, _ in found}
+    assert {"p against HEAD", "b against HEAD", "parse of main at lambda 1.5 against HEAD"} <= names
+    assert len([name for name in names if name.startswith("verdict")]) == sum(
+        len(claim["checks"]) for claim in RAW["claims"]
+    )
+
+
+def test_what_moved_further_than_its_noise_is_named(tree: Layout, mini: Config) -> None:
+    commit(tree)
+    calibration = read_json(tree.calibration, "calibrate")
+    error = (calibration["b"]["high"] - calibration["b"]["low"]) / 3.92
+    calibration["b"]["value"] += 3.5 * error
+    calibration["p"]["value"] += 5 * 0.002 / 3.92
+    write_json(tree.calibration, calibration)
+    for seed in mini.seeds:
+        path = tree.cell_metrics(config.Cell("main", 1.5, seed))
+        cell = read_json(path, "evaluate")
+        for row in cell["evaluations"]:
+            if row["split"] == "heldout":
+                row["parsed_prompts"] = "0" * row["n"]
+        write_json(path, cell)
+    edit(tree.verdicts, '"verdict": "cannot compare"', '"verdict": "reproduced"')
+    problems = [problem for _, problem in moved(mini, "HEAD") if problem]
+    assert len(problems) == 3
+    assert problems[0].startswith("p: 0.996 became 0.998551, 3.5 standard errors")
+    assert problems[1].startswith("parse of main at lambda 1.5: 99 % intervals apart: HEAD 0.65")
+    assert problems[2] == "marker/implied_p: HEAD cannot compare, here reproduced"
+
+
+def test_an_unknown_commit_is_one_line(tree: Layout, mini: Config) -> None:
+    commit(tree)
+    with pytest.raises(
+        InputError, match=r"nothing: reports/mini/calibration\.json: .*expected a commit that holds the file"
+    ):
+        list(moved(mini, "nothing"))

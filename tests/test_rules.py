@@ -31,10 +31,10 @@ def estimate(value: float | None, half: float = 0.01, n_seeds: int = 5) -> Row:
 
 def begins(value: float | None = None, low: float | None = None, high: float | None = None, n_seeds: int = 5) -> Row:
     ends = {"median": value, "low": low if low is not None else value, "high": high if high is not None else value}
-    return ends | {"beyond": GRID[-1], "n_seeds": n_seeds, "censored": n_seeds if value is None else 0, "per_seed": []}
+    return ends | {"beyond": GRID[-2], "n_seeds": n_seeds, "censored": n_seeds if value is None else 0, "per_seed": []}
 
 
-def group(reading: str = "truncate") -> Row:
+def group(star: Row, reading: str = "truncate") -> Row:
     rows = [
         {
             "lambda": lam,
@@ -51,27 +51,30 @@ def group(reading: str = "truncate") -> Row:
     return {
         "reading": reading,
         "clip": 5.0,
+        "lambda_star": star,
         "steps": 42,
         "fixed_point_logit": [{"lambda": lam, "by_seed": [8.0, 7.0]} for lam in GRID],
         "invalid": [],
         "not_of_this_calibration": [],
         "lambdas": rows,
         "plateau": [{"seed": seed, "parse": 0.95} for seed in range(5)],
-        **{name: begins() for name in ("onset", "onset_of_least", "crossing", "jump")},
+        **{name: begins() for name in ("onset", "onset_of_least")},
+        **{name: begins() | {"beyond": GRID[-1]} for name in ("crossing", "jump")},
         "flatness": {"ndcg_at_1": {"range": 0.01, "p_value": 0.6, "permutations": 9, "n_seeds": 5, "n_lambdas": 8}},
     }
 
 
 @pytest.fixture
 def aggregate() -> Row:
+    star = {"value": 1.18, "low": 1.175, "high": 1.185, "n_seeds": 5, "n": 512}
     calibration = {
         "precondition": {"modal_threshold": 0.9, "holds": True},
-        "lambda_star": {"value": 1.18, "low": 1.175, "high": 1.185, "n_seeds": 5, "n": 512},
+        "lambda_star": star,
         "p": {"log_odds": 8.0},
         "per_seed": [{"seed": seed, "b": {"log_odds": -0.7 + 0.01 * seed}} for seed in range(5)],
     }
     sft = {"student": {"parse": estimate(0.335)}, "teacher": {"parse": estimate(0.999)}}
-    return {"k": 8, "calibration": calibration, "sft": sft, "cells": {"main": group(), "no_clip": group("none")}}
+    return {"k": 8, "calibration": calibration, "sft": sft, "cells": {"main": group(star), "no_clip": group(star, "none")}}
 
 
 def ask(rule: str, aggregate: Row, value: float | None = None, tolerance: float = 0.0, **arguments: Any) -> Judgement:
@@ -220,7 +223,7 @@ def test_exceeds_says_how_many_seeds_would_do(aggregate: Row) -> None:
 
 def test_exceeds_only_below_lambda_star(aggregate: Row) -> None:
     assert ask("exceeds", aggregate, **LIFT | {"lam": 1.2}).verdict == CANNOT_COMPARE
-    aggregate["calibration"]["lambda_star"] = {"value": None, "low": None, "high": None}
+    aggregate["calibration"]["lambda_star"] |= {"value": None, "low": None, "high": None}
     assert ask("exceeds", aggregate, **LIFT).verdict == CANNOT_COMPARE
     aggregate["calibration"]["precondition"]["holds"] = False
     assert "p ≥ 0.9" in ask("exceeds", aggregate, **LIFT).reason
@@ -240,7 +243,7 @@ def test_too_few_seeds_missing_lambda_and_missing_cells(aggregate: Row) -> None:
 def test_a_broken_cell_spoils_what_uses_it_and_nothing_else(aggregate: Row) -> None:
     aggregate["cells"]["main"]["invalid"] = [{"lambda": 1.15, "seed": 3, "status": "not finite"}]
     found = ask("exceeds", aggregate, **LIFT)
-    assert (found.verdict, "1.15-3 not finite" in found.reason) == (INVALID, True)
+    assert (found.verdict, "3/1.15 not finite" in found.reason) == (INVALID, True)
     assert ask("exceeds", aggregate, **LIFT | {"lam": 1.1}).verdict == REPRODUCED
     assert ask("flat", aggregate, tolerance=0.03, group="main", score="ndcg_at_1", min_seeds=5).verdict == INVALID
     aggregate["cells"]["main"] |= {"invalid": [], "not_of_this_calibration": ["1.15-0"]}
@@ -297,8 +300,10 @@ def test_a_grid_that_ends_before_the_prediction_tells_nothing(aggregate: Row) ->
 
 def test_a_crossing_says_how_far_q_was_from_its_fixed_point(aggregate: Row) -> None:
     reason = ask("begins_at_prediction", aggregate, **ONSET | {"figure": "crossing"}).reason
+    assert "none up to λ = 2 in 5 of 5 seeds" in reason
     assert "q ends -3.0 log-odds from the flow's fixed point after 42 steps" in reason
-    assert "fixed point" not in ask("begins_at_prediction", aggregate, **ONSET).reason
+    reason = ask("begins_at_prediction", aggregate, **ONSET).reason
+    assert "none up to λ = 1.5 in 5 of 5 seeds" in reason and "fixed point" not in reason
 
 
 def test_without_a_plateau_nothing_can_collapse(aggregate: Row) -> None:
@@ -392,6 +397,15 @@ def test_flat_without_scores(aggregate: Row, flatness: Row) -> None:
     assert found.verdict == INCONCLUSIVE
 
 
+def test_one_seed_is_no_plural(aggregate: Row) -> None:
+    aggregate["cells"]["main"]["onset"] = begins(n_seeds=1)
+    aggregate["cells"]["no_clip"]["onset"] = begins(1.3, n_seeds=1)
+    assert "in 1 of 1 seed;" in ask("begins_at_prediction", aggregate, **ONSET | {"min_seeds": 1}).reason
+    found = ask("contrast", aggregate, group="no_clip", against="main", min_seeds=1)
+    assert found.ours.text == "no_clip: a collapse in 1 of 1 seed"
+    assert found.reason == "main: in 0 of 1"
+
+
 @pytest.mark.parametrize(
     ("free", "clipped", "verdict"),
     [
@@ -403,10 +417,77 @@ def test_flat_without_scores(aggregate: Row, flatness: Row) -> None:
         (begins(n_seeds=1), begins(1.3), INCONCLUSIVE),
     ],
 )
-def test_only_with_clip(aggregate: Row, free: Row, clipped: Row, verdict: str) -> None:
+def test_contrast(aggregate: Row, free: Row, clipped: Row, verdict: str) -> None:
     aggregate["cells"]["no_clip"]["onset"] = free
     aggregate["cells"]["main"]["onset"] = clipped
-    assert ask("only_with_clip", aggregate, group="no_clip", against="main", min_seeds=5).verdict == verdict
+    assert ask("contrast", aggregate, group="no_clip", against="main", min_seeds=5).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("short", "long", "verdict"),
+    [
+        (estimate(0.95, 0.01), estimate(0.7, 0.05), REPRODUCED),
+        (estimate(0.7, 0.05), estimate(0.95, 0.01), NOT_REPRODUCED),
+        (estimate(0.95, 0.1), estimate(0.9, 0.05), INCONCLUSIVE),
+        (estimate(0.95, 0.01), estimate(0.7, 0.05, n_seeds=2), INCONCLUSIVE),
+        (estimate(0.95, 0.01), None, INCONCLUSIVE),
+        (estimate(math.nan), estimate(0.7), INVALID),
+    ],
+)
+def test_falls(aggregate: Row, short: Row, long: Row | None, verdict: str) -> None:
+    row(aggregate, 1.15)["parse"], row(aggregate, 1.15, "no_clip")["parse"] = short, long
+    assert ask("falls", aggregate, group="no_clip", against="main", lam=1.15, min_seeds=5).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "verdict", "said"),
+    [
+        (begins(1.2), begins(1.25), REPRODUCED, "1 grid point earlier"),
+        (begins(1.18), begins(1.22), REPRODUCED, "1 grid point earlier"),
+        (begins(1.15), begins(1.25), NOT_REPRODUCED, "2 grid points earlier"),
+        (begins(1.25), begins(1.2), NOT_REPRODUCED, "-1 grid points earlier"),
+        (begins(1.2), begins(1.2), NOT_REPRODUCED, "0 grid points earlier"),
+        (begins(), begins(1.2), INCONCLUSIVE, "no onset to compare with"),
+        (begins(1.2), begins(), INCONCLUSIVE, "no onset to compare with"),
+        (begins(1.2, n_seeds=2), begins(1.25), INCONCLUSIVE, "too few seeds: 2"),
+    ],
+)
+def test_steps_earlier(aggregate: Row, ours: Row, theirs: Row, verdict: str, said: str) -> None:
+    aggregate["cells"]["no_clip"]["onset"], aggregate["cells"]["main"]["onset"] = ours, theirs
+    found = ask("steps_earlier", aggregate, group="no_clip", against="main", steps=1, min_seeds=5)
+    assert (found.verdict, said in found.reason) == (verdict, True)
+
+
+@pytest.mark.parametrize(
+    ("small", "large", "verdict"),
+    [
+        (begins(1.05), begins(1.2), REPRODUCED),
+        (begins(1.15), begins(1.2), NOT_REPRODUCED),
+        (begins(), begins(1.2), INCONCLUSIVE),
+        (begins(1.05), begins(), INCONCLUSIVE),
+        (begins(1.0), begins(1.0), INCONCLUSIVE),
+        (begins(1.05, n_seeds=1), begins(1.2), INCONCLUSIVE),
+    ],
+)
+def test_onset_ratio(aggregate: Row, small: Row, large: Row, verdict: str) -> None:
+    """At c = 1.5 against 5 and p near 1 the ratio is log 1.5 / log 5 = 0.252."""
+    aggregate["cells"]["no_clip"] |= {"onset": small, "clip": 1.5}
+    aggregate["cells"]["main"]["onset"] = large
+    found = ask("onset_ratio", aggregate, tolerance=0.1, group="no_clip", against="main", min_seeds=5)
+    assert (found.verdict, "0.252" in found.reason) == (verdict, found.ours.n_seeds == 5)
+
+
+def test_rules_on_two_groups_are_not_run_without_one(aggregate: Row) -> None:
+    pair = {"group": "budget", "against": "main", "min_seeds": 5}
+    for rule, more in (("contrast", {}), ("falls", {"lam": 1.15}), ("steps_earlier", {"steps": 1}), ("onset_ratio", {})):
+        assert ask(rule, aggregate, **pair, **more).verdict == NOT_RUN
+
+
+def test_the_prediction_is_the_one_at_the_clip_of_the_group(aggregate: Row) -> None:
+    star = {"value": 1.045, "low": 1.04, "high": 1.05, "n_seeds": 5, "n": 512}
+    aggregate["cells"]["no_clip"] |= {"clip": 1.5, "lambda_star": star, "onset": begins(1.3)}
+    found = ask("begins_at_prediction", aggregate, **ONSET | {"group": "no_clip"})
+    assert (found.verdict, "predicted 1.040 to 1.050" in found.reason) == (NOT_REPRODUCED, True)
 
 
 def test_rules_change_nothing_that_they_are_given(aggregate: Row) -> None:
