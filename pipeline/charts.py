@@ -4,11 +4,14 @@ Colours are mid-tones that stand on white and on black; text, axes and grid take
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
 import pandas as pd
+
+from pipeline.words import counted
 
 Aggregate = dict[str, Any]
 Group = dict[str, Any]
@@ -76,39 +79,39 @@ def specification(layers: list[alt.Chart], height: int = HEIGHT) -> dict[str, An
     return spec
 
 
-def prediction(aggregate: Aggregate, group: Group) -> list[alt.Chart]:
+def prediction(group: Group) -> list[alt.Chart]:
     """λ* with its interval, as layers; nothing where the closed form gives none or it lies beyond the axis."""
-    star, (low, high) = aggregate["calibration"]["lambda_star"], domain(aggregate, group)
+    star, (low, high) = group["lambda_star"], domain(group)
     if star["value"] is None or not low <= star["value"] <= high:
         return []
     base = alt.Chart(frame([{**star, "label": "predicted λ*"}], ["value", "low", "high", "label"]))
-    at, tooltip = x_lambda(aggregate, group, "value"), tips("label", value=".4f", low=".4f", high=".4f")
+    at, tooltip = x_lambda(group, "value"), tips("label", value=".4f", low=".4f", high=".4f")
     return [
-        base.mark_rect(opacity=0.22, color=VIOLET, clip=True).encode(x_lambda(aggregate, group, "low"), x2="high:Q"),
+        base.mark_rect(opacity=0.22, color=VIOLET, clip=True).encode(x_lambda(group, "low"), x2="high:Q"),
         base.mark_rule(color=VIOLET, strokeDash=[5, 3], strokeWidth=1.5).encode(at, tooltip=tooltip),
         base.mark_text(align="left", dx=5, color=VIOLET, fontWeight="bold").encode(at, y=alt.value(8), text="label:N"),
     ]
 
 
-def level(aggregate: Aggregate, group: Group, y: alt.Y, row: dict[str, Any], colour: str) -> list[alt.Chart]:
+def level(group: Group, y: alt.Y, row: dict[str, Any], colour: str) -> list[alt.Chart]:
     """A dashed horizontal line at the one value in ``row``, with the row's ``label`` at the right end."""
     base = alt.Chart(frame([row], list(row))).encode(y)
     words = base.mark_text(align="right", dy=-6, color=colour, fontWeight="bold")
-    end = alt.X(datum=domain(aggregate, group)[1])
+    end = alt.X(datum=domain(group)[1])
     return [base.mark_rule(strokeDash=[6, 3], color=colour, strokeWidth=1.5), words.encode(end, text="label:N")]
 
 
-def domain(aggregate: Aggregate, group: Group) -> tuple[float, float]:
+def domain(group: Group) -> tuple[float, float]:
     """The λ axis: the grid, stretched to λ* where that is not far away."""
     lambdas = [row["lambda"] for row in group["lambdas"]]
     low, high = min(lambdas), max(lambdas)
-    star, width = aggregate["calibration"]["lambda_star"]["high"], high - low
+    star, width = group["lambda_star"]["high"], high - low
     last = max(high, star) if star is not None and star < high + width / 2 else high
     return low - 0.03 * width, last + 0.03 * width
 
 
-def x_lambda(aggregate: Aggregate, group: Group, field: str = "lambda") -> alt.X:
-    return alt.X(f"{field}:Q", title="λ", scale=alt.Scale(domain=list(domain(aggregate, group)), nice=False))
+def x_lambda(group: Group, field: str = "lambda") -> alt.X:
+    return alt.X(f"{field}:Q", title="λ", scale=alt.Scale(domain=list(domain(group)), nice=False))
 
 
 def y_share(field: str, title: str) -> alt.Y:
@@ -138,13 +141,17 @@ def ramp(n: int) -> list[str]:
     return out
 
 
-def frame(rows: list[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
+def frame(rows: Sequence[dict[str, Any] | tuple[Any, ...]], columns: list[str]) -> pd.DataFrame:
     """The rows as a table that has its columns even when it is empty."""
     return pd.DataFrame(rows, columns=columns)
 
 
 def named(name: str, group: Group) -> str:
-    return f"{name} (reading {group['reading']}, c = {group['clip']})"
+    """The group with its method: reading and clip, and what differs from the loss as quoted at the calibrated rate."""
+    usual = {"signal": "listopd", "estimator": "sampled", "mean": "token"}
+    more = [f"{key} {group[key].replace('_', ' ')}" for key, value in usual.items() if group[key] != value]
+    more += [] if group["calibrated_rate"] else [f"learning rate {group['learning_rate']:g}"]
+    return f"{name} ({', '.join(['reading ' + group['reading'], 'c = ' + str(group['clip']), *more])})"
 
 
 def in_percent(share: float) -> str:
@@ -152,13 +159,18 @@ def in_percent(share: float) -> str:
 
 
 def n_seeds(group: Group) -> str:
-    return f"{spread(row['parse']['n_seeds'] for row in group['lambdas'] if row['parse'])} seeds"
+    return counted(spread(row["parse"]["n_seeds"] for row in group["lambdas"] if row["parse"]), "seed")
 
 
 def spread(counts: Any) -> str:
     """One number where all agree, else the least and the greatest."""
     ordered = sorted(counts)
     return "–".join(dict.fromkeys((str(ordered[0]), str(ordered[-1])))) if ordered else "0"
+
+
+def begun(found: dict[str, Any]) -> str:
+    """Where along λ something begins, in words: the median over seeds."""
+    return f"none up to λ = {found['beyond']}" if found["median"] is None else f"{found['median']:.3f}"
 
 
 def ends(table: pd.DataFrame, field: str, form: str = ".1%") -> str:
@@ -171,8 +183,8 @@ def ends(table: pd.DataFrame, field: str, form: str = ".1%") -> str:
     return f"First, least and last: {', '.join(told)}."
 
 
-def star_in_words(aggregate: Aggregate) -> str:
-    star = aggregate["calibration"]["lambda_star"]
+def star_in_words(group: Group) -> str:
+    star = group["lambda_star"]
     if star["value"] is None:
         return "The closed form gives no λ* here."
     return f"Predicted λ* = {star['value']:.3f} [{star['low']:.3f}, {star['high']:.3f}]."

@@ -94,9 +94,7 @@ def ids(file: Annotated[Path, typer.Argument(help="An Amazon Reviews file.")]) -
 @app.command()
 def check(
     profile: Profile = settings.DEFAULT_PROFILE,
-    against: Annotated[
-        str | None, typer.Option(help="A commit, to compare a tree that was run again with.")
-    ] = None,
+    against: Annotated[str | None, typer.Option(help="A commit, to compare a tree that was run again with.")] = None,
 ) -> None:
     """The gate: recompute everything from the samples and compare with what stands beside them. Trains nothing."""
     from pipeline import gate

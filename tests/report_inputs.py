@@ -3,12 +3,14 @@
 
 import copy
 import json
+import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from pipeline.config import Config, parse
+from pipeline.config import Config, dvc_file, parse
 from pipeline.files import write_json, write_json_lines
 from pipeline.layout import Layout
 
@@ -55,31 +57,35 @@ def aggregate_of(config: Config, labeller: str = "invented grades") -> dict[str,
         "profile": config.profile, "command": f"python -m pipeline stage aggregate --profile {config.profile}", "confidence": 0.95,
         "data": {"labeller": labeller, "groups": {"sft": 102400, "train": 1795, "validation": 212, "heldout": 1024}, "vocabulary": 26, "sha256": {"train": "b" * 64}},
         "k": 8, "calibration": calibration, "calibration_sha256": "c" * 64, "sft": {"teacher": copy.deepcopy(sft), "student": sft},
-        "cells": {name: group_of(name, config) for name in config.cells},
+        "cells": {name: group_of(name, config) | {"lambda_star": calibration["lambda_star"]} for name in config.cells},
+        "phase_map": [
+            {"cells": f"{reading}_{rate}", "reading": reading, "learning_rate": rate, "lambda": lam, "parse": 0.9 - rate * 100 * lam, "collapsed": int(rate * 1000 * lam), "diverged": 0, "n_seeds": 5}
+            for reading in ("truncate", "mask") for rate in (2e-4, 1e-3) for lam in (1.0, 1.5, 2.0)
+        ],
     }  # fmt: skip
 
 
 def group_of(name: str, config: Config) -> dict[str, Any]:
     cells = config.cells[name]
-    rows = []
-    for lam in sorted(cells.lambdas):
+    grid, rows = sorted(cells.lambdas), []
+    for lam in grid:
         gone = name == "main" and lam > 1.25
         parse = 0.05 if gone else 0.93
         rows.append({
             "lambda": lam, "parse": estimate(parse), "parse_greedy": estimate(parse), "useful": estimate(0.9 * parse),
             "quality": estimate(0.9, n=int(5120 * parse)), "quality_name": "ndcg_at_1", "scores": {"ndcg_at_1": 0.9},
             "outcomes": {"ok": int(5120 * parse), "listed 7, distinct 7": 5120 - int(5120 * parse)}, "lift": estimate(0.5),
-            "parse_by_seed": [{"seed": seed, "parse": min(parse + 0.01 * seed, 1.0)} for seed in cells.seeds],
+            "parse_by_seed": [{"seed": seed, "parse": min(parse + 0.01 * seed, 1.0)} for seed in config.seeds],
             "training": [{"step": step, "parse": 0.34 + (parse - 0.34) * step / 42, "least": 0.0, "greatest": 1.0, "n_seeds": 5} for step in range(7, 43, 7)],
-            "q_logit_by_seed": [7.0 + 3 * (lam - 1) + 0.1 * seed for seed in cells.seeds], "q_above_by_seed": [float(gone)] * len(cells.seeds),
+            "q_logit_by_seed": [7.0 + 3 * (lam - 1) + 0.1 * seed for seed in config.seeds], "q_above_by_seed": [float(gone)] * len(config.seeds),
         })  # fmt: skip
-    found = {"median": 1.27, "low": 1.26, "high": None, "beyond": 2.0, "n_seeds": 5, "censored": 1, "per_seed": [{"seed": seed, "value": None if seed == 4 else 1.27} for seed in cells.seeds]}  # fmt: skip
-    none = {"median": None, "low": None, "high": None, "beyond": 2.0, "n_seeds": 5, "censored": 5, "per_seed": [{"seed": seed, "value": None} for seed in cells.seeds]}  # fmt: skip
+    found = {"median": 1.27, "low": 1.26, "high": None, "beyond": grid[-2], "n_seeds": 5, "censored": 1, "per_seed": [{"seed": seed, "value": None if seed == 4 else 1.27} for seed in config.seeds]}  # fmt: skip
+    none = {"median": None, "low": None, "high": None, "beyond": grid[-1], "n_seeds": 5, "censored": 5, "per_seed": [{"seed": seed, "value": None} for seed in config.seeds]}  # fmt: skip
     return {
-        "reading": cells.reading, "clip": cells.clip, "steps": cells.steps, "learning_rate": 2e-4, "invalid": [], "not_of_this_calibration": [],
-        "lambdas": rows, "plateau": [{"seed": seed, "parse": 0.93} for seed in cells.seeds],
-        "fixed_point_logit": [{"lambda": row["lambda"], "by_seed": [7.0 + 7 * (row["lambda"] - 1)] * len(cells.seeds)} for row in rows],
-        "onset": found if name == "main" else none, "onset_of_least": found, "crossing": none, "jump": none,
+        **asdict(cells.method), "learning_rate": 2e-4, "calibrated_rate": True, "clip_threshold_logit": 8.64, "invalid": [], "diverged": [], "not_of_this_calibration": [],
+        "lambdas": rows, "plateau": [{"seed": seed, "parse": 0.93} for seed in config.seeds],
+        "fixed_point_logit": [{"lambda": row["lambda"], "by_seed": [7.0 + 7 * (row["lambda"] - 1)] * len(config.seeds)} for row in rows],
+        "onset": found if name == "main" else none | {"beyond": grid[-2]}, "onset_of_least": found, "crossing": none, "jump": none,
         "flatness": {"ndcg_at_1": {"range": 0.01, "p_value": 0.4, "permutations": 2000, "n_seeds": 5, "n_lambdas": len(rows)}},
     }  # fmt: skip
 
@@ -111,6 +117,7 @@ def write_tree(
     aggregate: dict[str, Any], verdicts: dict[str, Any], config: Config, completion: str = '{"ranking":["r1"]}'
 ) -> None:
     """Everything the stage reads, below the working directory."""
+    shutil.copy(ROOT / dvc_file(config.profile), dvc_file(config.profile))
     layout = Layout(config.profile)
     write_json(layout.aggregate, aggregate)
     write_json(layout.verdicts, verdicts)
@@ -122,10 +129,10 @@ def write_tree(
         "completions": [completion, good, good.replace(',"r8"', "")],
         "unterminated": [],
     }
-    record = {"command": "python -m pipeline stage", "commit": "0" * 40, "dirty": False, "python": "3.11", "packages": {"torch": "1"}, "platform": "Linux", "processor": "a CPU", "cores": 2, "threads": 1, "started": "2026-01-01T00:00:00Z", "wall_seconds": 8.1, "peak_memory_mib": 400}  # fmt: skip
+    record = {"commit": "0" * 40, "dirty": False, "python": "3.11", "packages": {"torch": "1"}, "platform": "Linux", "processor": "a CPU", "cores": 2, "threads": 1, "started": "2026-01-01T00:00:00Z", "wall_seconds": 8.1, "peak_memory_mib": 400}  # fmt: skip
     folders = [layout.sft_record(name) for name in config.models_to_train()] + [
         layout.cell_record(cell) for cell in config.all_cells()
     ]
     for folder in folders:
-        write_json(folder / "run.json", record)
+        write_json(folder / "run.json", record | {"command": f"python -m pipeline stage of {folder}"})
         write_json_lines(folder / "samples.jsonl.gz", [sample])

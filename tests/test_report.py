@@ -1,5 +1,6 @@
 """The report: complete, self-contained, escaped, the same bytes every time, and careful with the old one."""
 
+import dataclasses
 import html.parser
 import json
 import re
@@ -14,6 +15,7 @@ from pipeline.charts import REPEATED, SHORTER, failure_kind
 from pipeline.errors import InputError
 from pipeline.figures import figures
 from pipeline.layout import Layout
+from pipeline.words import counted
 
 EVIL = "<script>alert(1)</script> {{7*7}} </script> \u2028 <img src=x onerror=alert(1)> \"' & ]]> <!--"
 LIMIT = 3_000_000
@@ -77,6 +79,7 @@ def test_the_page_is_whole_small_and_offline(tree: Path) -> None:
         "What this run cannot show",
         "Title of marker",
         "none up to λ = 2.0",
+        "none up to λ = 1.3",
         "1.237",
         "the learning rate",
         "c" * 64,
@@ -84,8 +87,12 @@ def test_the_page_is_whole_small_and_offline(tree: Path) -> None:
         assert words in page.shown
 
 
+def text_of(tree: Path) -> str:
+    return (tree / "reports/replica/report.html").read_text(encoding="utf-8")
+
+
 def test_worst_first(tree: Path) -> None:
-    text = (tree / "reports/replica/report.html").read_text(encoding="utf-8")
+    text = text_of(tree)
     assert re.findall(r'data-verdict="([^"]+)"', text) == [
         "not reproduced",
         "inconclusive",
@@ -96,9 +103,9 @@ def test_worst_first(tree: Path) -> None:
 
 
 def test_every_figure_has_alternative_text_table_and_download(tree: Path) -> None:
-    text = (tree / "reports/replica/report.html").read_text(encoding="utf-8")
+    text = text_of(tree)
     found = re.findall(r'<figure id="figure-.*?</figure>', text, re.DOTALL)
-    assert len(found) == len(figures(aggregate_of(settings()))) == 13
+    assert len(found) == len(figures(aggregate_of(settings()))) == 6 * len(settings().cells) + 1 + 2
     for one in found:
         assert re.search(r'role="img" aria-label="[^"]{40,}"', one), one[:200]
         assert one.count("<tr>") > 1
@@ -116,6 +123,64 @@ def test_markdown_has_the_same_verdicts(tree: Path) -> None:
             f"| {one['verdict']} |" in line and f"Title of {one['claim']}" in line.replace("\\", "")
             for line in text.splitlines()
         )
+
+
+def test_commands_are_those_of_the_graph(tree: Path) -> None:
+    shown = Page(text_of(tree)).shown
+    assert "${" not in shown.split("Stages")[1].split("Settings")[0]
+    assert "--cells main --lambda LAMBDA --seed SEED" in shown and "--cells GROUP --seed SEED" in shown
+    assert "--single-item listopd@1.0-0\npython -m pipeline stage of reports/replica/cells/main/0/1.0 " in shown
+    rows = dict(re.findall(r'<th scope="row">(\w+)</th><td>(\d+)</td><td>[\d.]+</td><td class="wide">', text_of(tree)))
+    config = settings()
+    per_group = {name: str(len(cells.lambdas) * len(config.seeds)) for name, cells in config.cells.items()}
+    assert (rows["sft_teacher"], rows["sft_student"], rows["listopd"]) == ("1", str(len(config.seeds)), per_group["main"])
+
+
+@pytest.mark.parametrize(("n", "said"), [(0, "0 seeds"), (1, "1 seed"), (5, "5 seeds"), ("1–2", "1–2 seeds")])
+def test_counts_agree_with_their_nouns(n: int | str, said: str) -> None:
+    assert counted(n, "seed") == said
+
+
+def test_one_seed_and_one_thread_are_no_plurals(tree: Path) -> None:
+    config = dataclasses.replace(settings(), seeds=(0,))
+    aggregate = aggregate_of(config)
+    for group in aggregate["cells"].values():
+        for row in group["lambdas"]:
+            row["parse"]["n_seeds"] = 1
+    write_tree(aggregate, verdicts_of(), config)
+    report.run(config)
+    shown = Page(text_of(tree)).shown
+    assert re.findall(r"\b1 (?:seed|thread|fact|check)s", shown) == []
+    for words in ("mean over 1 seed at", "to 2.0, 1 seed, 42 steps", "1 thread a run", "paper: 1 fact, not guessed"):
+        assert words in shown
+
+
+def test_captions_and_columns_say_what_is_drawn() -> None:
+    aggregate = aggregate_of(settings())
+    for row in aggregate["cells"]["main"]["lambdas"][1:]:
+        row["outcomes"] = {"ok": 4096}
+    aggregate["sft"]["teacher"]["outcomes"] = {"ok": 1024}
+    for row in aggregate["cells"]["no_clip"]["fixed_point_logit"]:
+        row["by_seed"] = [None] * len(row["by_seed"])
+    drawn = {figure.name: figure for figure in figures(aggregate)}
+    n = sum(aggregate["sft"]["student"]["outcomes"].values())
+    ends = f"n = 1024 for the teacher, {n} for the warm starts, 4096–5120 for each λ"
+    assert ends in drawn["failures-main"].caption
+    assert "Fixed point: of the reading truncate at c = 5.0, " in drawn["modal-mass-main"].caption
+    assert "Fixed point: none is known" in drawn["modal-mass-no_clip"].caption
+    assert list(drawn["modal-mass-main"].table)[2:] == [
+        "log-odds of q",
+        "log-odds of the fixed point",
+        "share of prompts above q_c",
+    ]
+    assert "parse collapses: 1.270; " in drawn["onsets-main"].alt
+    assert "parse collapses: none up to λ = 1.3; " in drawn["onsets-no_clip"].alt
+    assert "q jumps: none up to λ = 2.0; " in drawn["onsets-no_clip"].alt
+    assert not any("  " in figure.caption + figure.alt for figure in drawn.values())
+
+
+def test_the_parse_of_the_warm_starts_is_the_measured_one(tree: Path) -> None:
+    assert "warm starts were then measured to parse at 34.0% [32.0%, 36.0%] (5 seeds)" in Page(text_of(tree)).shown
 
 
 def test_same_inputs_give_the_same_bytes(tree: Path) -> None:
@@ -143,7 +208,7 @@ def test_what_others_wrote_is_shown_and_not_run(tree: Path) -> None:
         file.seek(0)
         file.write(damaged)
     report.run(config)
-    text = (tree / "reports/replica/report.html").read_text(encoding="utf-8")
+    text = text_of(tree)
     page = Page(text)
     assert "\\ud800 why marker" in page.shown
     assert [tag for tag, _ in page.tags].count("script") == 3
@@ -172,8 +237,8 @@ def test_what_others_wrote_is_shown_and_not_run(tree: Path) -> None:
         ),
         ("aggregate.json", None, "not found"),
         ("aggregate.json", "{}", "incomplete"),
-        ("cells/main/1.0-0/run.json", None, "run.json"),
-        ("cells/main/1.0-0/samples.jsonl.gz", "not gzip", "damaged"),
+        ("cells/main/0/1.0/run.json", None, "run.json"),
+        ("cells/main/0/1.0/samples.jsonl.gz", "not gzip", "damaged"),
         ("sft/student-0/samples.jsonl.gz", None, "not found"),
     ],
 )
@@ -218,7 +283,8 @@ def test_a_run_without_a_finished_cell_is_reported(tree: Path) -> None:
     aggregate["calibration"]["lambda_star"] |= {"value": None, "low": None, "high": None}
     write_tree(aggregate, verdicts_of(), config)
     report.run(config)
-    shown = Page((tree / "reports/replica/report.html").read_text(encoding="utf-8")).shown
+    shown = Page(text_of(tree)).shown
+    assert "main/0/1.0" in shown
     assert "not finite: loss at step 3" in shown and "there is no λ*" in shown
 
 

@@ -16,6 +16,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium runs the browser tests"),
 ]
 ROW = "table.claims tbody:visible"
+FIGURES = 6 * len(settings().cells) + 1 + 2
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ def test_it_loads_offline_without_a_word_or_a_request(browser: "playwright.Brows
     for number in range(charts.count()):
         charts.nth(number).scroll_into_view_if_needed()
         charts.nth(number).locator(".live svg").wait_for()
-    assert charts.count() == page.locator(".live svg").count() == 13
+    assert charts.count() == page.locator(".live svg").count() == FIGURES
     assert page.said == []
     assert page.requested == [address]
 
@@ -90,9 +91,9 @@ def test_a_row_opens_and_a_headline_leads_to_its_row(browser: "playwright.Browse
     row = page.locator('tbody[data-claim="useful"]')
     assert not row.get_by_text("a finer grid").is_visible()
     row.locator("summary").click()
-    assert row.get_by_text("a finer grid").is_visible()
+    row.get_by_text("a finer grid").wait_for(state="visible", timeout=5000)
     page.locator(".headline a").first.click()
-    assert page.locator('tbody[data-claim="marker"]').get_by_text("a finer grid").is_visible()
+    page.locator('tbody[data-claim="marker"]').get_by_text("a finer grid").wait_for(state="visible", timeout=5000)
 
 
 @pytest.mark.parametrize("width", [360, 768])
@@ -105,7 +106,7 @@ def test_no_sideways_scrolling(browser: "playwright.Browser", address: str, widt
     if scripts:
         assert page.evaluate("document.documentElement.scrollWidth") <= width
     else:
-        assert page.locator(".chart > svg").count() == 13
+        assert page.locator(".chart > svg").count() == FIGURES
 
 
 def test_a_figure_can_be_downloaded(browser: "playwright.Browser", address: str, tmp_path: Path) -> None:
