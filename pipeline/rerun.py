@@ -41,7 +41,7 @@ def moved(config: Config, commit: str) -> Iterator[tuple[str, str]]:
         before = _rate(config, [_at(commit, path) for path in paths])
         after = _rate(config, [read_json(path, "evaluate") for path in paths])
         apart = before["low"] > after["high"] or after["low"] > before["high"]
-        problem = f"parse of {name}: 99 % intervals do not overlap: {commit} {_told(before)}, here {_told(after)}"
+        problem = f"parse of {name}: 99 % intervals apart: {commit} {_told(before)}, here {_told(after)}"
         yield f"parse of {name} against {commit}", problem if apart else ""
     before, after = (
         {check["id"]: check["verdict"] for check in verdicts["checks"]}
