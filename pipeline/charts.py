@@ -4,11 +4,14 @@ Colours are mid-tones that stand on white and on black; text, axes and grid take
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
 import pandas as pd
+
+from pipeline.words import counted
 
 Aggregate = dict[str, Any]
 Group = dict[str, Any]
@@ -138,7 +141,7 @@ def ramp(n: int) -> list[str]:
     return out
 
 
-def frame(rows: list[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
+def frame(rows: Sequence[dict[str, Any] | tuple[Any, ...]], columns: list[str]) -> pd.DataFrame:
     """The rows as a table that has its columns even when it is empty."""
     return pd.DataFrame(rows, columns=columns)
 
@@ -152,13 +155,18 @@ def in_percent(share: float) -> str:
 
 
 def n_seeds(group: Group) -> str:
-    return f"{spread(row['parse']['n_seeds'] for row in group['lambdas'] if row['parse'])} seeds"
+    return counted(spread(row["parse"]["n_seeds"] for row in group["lambdas"] if row["parse"]), "seed")
 
 
 def spread(counts: Any) -> str:
     """One number where all agree, else the least and the greatest."""
     ordered = sorted(counts)
     return "–".join(dict.fromkeys((str(ordered[0]), str(ordered[-1])))) if ordered else "0"
+
+
+def begun(found: dict[str, Any]) -> str:
+    """Where along λ something begins, in words: the median over seeds."""
+    return f"none up to λ = {found['beyond']}" if found["median"] is None else f"{found['median']:.3f}"
 
 
 def ends(table: pd.DataFrame, field: str, form: str = ".1%") -> str:

@@ -10,6 +10,7 @@ import psutil
 
 from pipeline.config import Config
 from pipeline.record import PACKAGES
+from pipeline.words import counted
 
 MEMORY_PER_JOB_GIB = 0.9
 DISK_GIB = 1.0
@@ -30,7 +31,8 @@ def run(config: Config) -> int:
     disk = shutil.disk_usage(Path.cwd()).free / 2**30
     print(f"cores {cores}, memory free {memory:.1f} GiB, disk free {disk:.1f} GiB, GPU: {_gpu()}")
     cells, warm_starts = len(list(config.all_cells())), len(config.models_to_train())
-    print(f"profile {config.profile}: {warm_starts} warm starts and {cells} cells, {config.compute.threads} thread each")
+    threads = counted(config.compute.threads, "thread")
+    print(f"profile {config.profile}: {warm_starts} warm starts and {cells} cells, {threads} each")
     jobs = min(cores, int(memory / MEMORY_PER_JOB_GIB))
     if jobs < 1:
         obstacles.append(f"memory: {memory:.1f} GiB free, {MEMORY_PER_JOB_GIB} GiB needed for each job")

@@ -7,7 +7,6 @@ interval, and the table of the numbers drawn.
 from collections import Counter
 
 import altair as alt
-import pandas as pd
 
 from pipeline import charts
 from pipeline.charts import (
@@ -28,6 +27,7 @@ from pipeline.charts import (
     x_lambda,
     y_share,
 )
+from pipeline.words import counted
 
 ONSETS = {
     "crossing": "q crosses q_c",
@@ -35,8 +35,9 @@ ONSETS = {
     "onset": "parse collapses",
     "onset_of_least": "min. parse collapses",
 }
-FOUND = "onset in one seed"
-MEASURED, FIXED = "measured q (mean of seeds)", "fixed point of the flow"
+FOUND, NONE = "onset in one seed", "none up to here in one seed"
+MEASURED, FIXED, ABOVE = "log-odds of q", "log-odds of the fixed point", "share of prompts above q_c"
+MEANS = {MEASURED: "q, mean over seeds", FIXED: "fixed point, mean over seeds"}
 
 
 def figures(aggregate: Aggregate) -> list[Figure]:
@@ -48,42 +49,35 @@ def figures(aggregate: Aggregate) -> list[Figure]:
 def onsets(aggregate: Aggregate, name: str) -> Figure:
     """Where crossing, jump and collapse begin in each seed, beside the predicted λ*."""
     group, level = aggregate["cells"][name], in_percent(aggregate["confidence"])
-    parts = ["median", "low", "high", "censored", "n_seeds"]
+    parts = ["median", "low", "high", "beyond", "censored", "n_seeds"]
     medians = frame([{"begins": told, **group[key]} for key, told in ONSETS.items()], ["begins", *parts])
     rows = []
     for key, told in ONSETS.items():
-        last = group[key]["beyond"]
         for seed in group[key]["per_seed"]:
-            none = seed["value"] is None
-            at, what = (last, f"none up to λ = {last}") if none else (seed["value"], FOUND)
+            at, what = (group[key]["beyond"], NONE) if seed["value"] is None else (seed["value"], FOUND)
             rows.append({"begins": told, "seed": seed["seed"], "at": at, "what": what})
     each = frame(rows, ["begins", "seed", "at", "what"])
-    without = sorted(set(each["what"]) - {FOUND})
-    shape = charts.colours({FOUND: "circle"} | dict.fromkeys(without, "triangle-right"))
-    colour = charts.colours({FOUND: BLUE} | dict.fromkeys(without, GREY))
     y = alt.Y("begins:N", title=None, sort=list(ONSETS.values()), axis=alt.Axis(labelLimit=130))
     points = alt.Chart(each).mark_point(filled=True, size=48, opacity=0.75)
     points = points.encode(
         x_lambda(aggregate, group, "at"),
         y,
         yOffset=alt.YOffset("seed:N"),
-        shape=alt.Shape("what:N", title=None, scale=shape),
-        color=alt.Color("what:N", title=None, scale=colour),
+        shape=alt.Shape("what:N", title=None, scale=charts.colours({FOUND: "circle", NONE: "triangle-right"})),
+        color=alt.Color("what:N", title=None, scale=charts.colours({FOUND: BLUE, NONE: GREY})),
         tooltip=tips("begins", "seed", "what", at=".3f"),
     )
     middle = alt.Chart(medians.dropna(subset="median")).mark_tick(thickness=3, size=30, color=RED)
     middle = middle.encode(x_lambda(aggregate, group, "median"), y, tooltip=tips("begins", median=".3f"))
-    told = "; ".join(
-        f"{row['begins']}: {'none' if pd.isna(row['median']) else format(row['median'], '.3f')}"
-        for row in medians.to_dict("records")
-    )
+    told = "; ".join(f"{told}: {charts.begun(group[key])}" for key, told in ONSETS.items())
     return Figure(
         f"onsets-{name}",
         "onsets",
         f"Three onsets beside the prediction: {named(name, group)}",
         f"Dot plot over λ: a row for each onset, a dot for each seed. Medians: {told}. {charts.star_in_words(aggregate)}",
-        f"Dots: seeds (n = {group['onset']['n_seeds']}); red tick: median; triangle: none up to the last λ of the grid. "
-        f"Violet: λ* with its {level} interval. The table adds the {level} bootstrap interval over seeds of each median.",
+        f"Dots: seeds (n = {group['onset']['n_seeds']}); red tick: median; triangle: none up to there, the last "
+        f"λ that can show one (a collapse must hold at the next λ too). Violet: λ* with its {level} interval. "
+        f"The table adds the {level} bootstrap interval over seeds of each median.",
         medians,
         charts.specification([*charts.prediction(aggregate, group), points, middle], height=190),
     )
@@ -113,10 +107,9 @@ def cliff(aggregate: Aggregate, name: str) -> Figure:
         "cliff",
         f"Strict parse over λ: {named(name, group)}",
         f"Line chart of strict parse over λ. {charts.ends(mean, 'value')} {charts.star_in_words(aggregate)}",
-        f"Thick line: mean over {charts.n_seeds(group)} at the end of {group['steps']} steps, "
-        f"n = {charts.spread(mean['n'])} completions for each λ; band: {level} hierarchical bootstrap over "
-        f"seeds, then prompts; thin lines: seeds. "
-        f"Violet: λ* with its {level} interval.",
+        f"Thick line: mean over {charts.n_seeds(group)} at the end of {counted(group['steps'], 'step')}, "
+        f"n = {counted(charts.spread(mean['n']), 'completion')} for each λ; band: {level} hierarchical bootstrap over "
+        f"seeds, then prompts; thin lines: seeds. Violet: λ* with its {level} interval.",
         mean.merge(by_seed, on="lambda"),
         charts.specification(layers),
     )
@@ -130,21 +123,18 @@ def modal_mass(aggregate: Aggregate, name: str) -> Figure:
         (r["lambda"], seed): x for r in group["fixed_point_logit"] for seed, x in zip(places, r["by_seed"], strict=True)
     }
     rows = [
-        {"lambda": row["lambda"], "seed": one["seed"], MEASURED: q, "share above q_c": above}
+        (row["lambda"], one["seed"], q, fixed.get((row["lambda"], one["seed"])), above)
         for row in group["lambdas"]
         for one, q, above in zip(row["parse_by_seed"], row["q_logit_by_seed"], row["q_above_by_seed"], strict=True)
     ]
-    table = frame(
-        [row | {FIXED: fixed.get((row["lambda"], row["seed"]))} for row in rows],
-        ["lambda", "seed", MEASURED, FIXED, "share above q_c"],
-    )
+    table = frame(rows, ["lambda", "seed", MEASURED, FIXED, ABOVE])
     table[FIXED] = table[FIXED].astype(float)
-    middle = table.groupby("lambda", as_index=False)[[MEASURED, FIXED]].mean()
+    middle = table.groupby("lambda", as_index=False)[[MEASURED, FIXED]].mean().rename(columns=MEANS)
     dots = table[["lambda", "seed", MEASURED]].rename(columns={MEASURED: "log_odds"})
     edge = calibration["clip_threshold_logit"]
     x = x_lambda(aggregate, group)
     y = alt.Y("log_odds:Q", title="log-odds of the modal token", scale=alt.Scale(zero=False))
-    colour = alt.Color("line:N", title=None, scale=charts.colours({MEASURED: BLUE, FIXED: AMBER}))
+    colour = alt.Color("line:N", title=None, scale=charts.colours({MEANS[MEASURED]: BLUE, MEANS[FIXED]: AMBER}))
     lines = alt.Chart(middle.melt("lambda", var_name="line", value_name="log_odds").dropna())
     layers = [
         *charts.prediction(aggregate, group),
@@ -159,10 +149,11 @@ def modal_mass(aggregate: Aggregate, name: str) -> Figure:
         "modal_mass",
         f"q against the fixed point and q_c: {named(name, group)}",
         f"Log-odds of the student's modal token over λ, with the fixed point of the expected flow and q_c at "
-        f"{edge:.2f}. {charts.ends(middle, MEASURED, '.2f')} {charts.star_in_words(aggregate)}",
-        f"Grey dots: {charts.n_seeds(group)}, each the mean over {calibration['prompts']} prompts at token position "
-        f"{calibration['binding']['position']} after {group['steps']} steps; no interval is drawn. Fixed point: of the "
-        f"reading {group['reading']} at c = {group['clip']}, from the measured p and each seed's b. Dashed red: q_c.",
+        f"{edge:.2f}. {charts.ends(middle, MEANS[MEASURED], '.2f')} {charts.star_in_words(aggregate)}",
+        f"Grey dots: one seed's mean over {counted(calibration['prompts'], 'prompt')} at token position "
+        f"{calibration['binding']['position']} after {counted(group['steps'], 'step')}, {charts.n_seeds(group)} for each λ; "
+        f"no interval is drawn. Fixed point: of the reading {group['reading']} at c = {group['clip']}, from the "
+        f"measured p and each seed's b. Dashed red: q_c.",
         table,
         charts.specification(layers),
     )
@@ -200,17 +191,19 @@ def failures(aggregate: Aggregate, name: str) -> Figure:
     """How completions end, as shares: teacher, warm start, then each λ."""
     group, k, sft = aggregate["cells"][name], aggregate["k"], aggregate["sft"]
     bars = {"teacher": sft["teacher"], "SFT": sft["student"], **{str(row["lambda"]): row for row in group["lambdas"]}}
+    n = {at: sum(row["outcomes"].values()) for at, row in bars.items()}
+    each = charts.spread(n[str(row["lambda"])] for row in group["lambdas"])
     exact, coarse = [], []
     for at, row in bars.items():
-        n, kinds = sum(row["outcomes"].values()), Counter[str]()
+        kinds = Counter[str]()
         for label, count in row["outcomes"].items():
-            kinds[failure_kind(label, k)] += count
-            exact.append({"at": at, "outcome": label, "kind": failure_kind(label, k), "count": count, "share": count / n})
-        coarse += [{"at": at, "kind": kind, "count": count, "share": count / n} for kind, count in kinds.items()]
+            kind = failure_kind(label, k)
+            kinds[kind] += count
+            exact.append({"at": at, "outcome": label, "kind": kind, "count": count, "share": count / n[at]})
+        coarse += [{"at": at, "kind": kind, "count": count, "share": count / n[at]} for kind, count in kinds.items()]
     drawn = frame(coarse, ["at", "kind", "count", "share"])
     present = [*(kind for kind in KINDS if kind in set(drawn["kind"])), *sorted(set(drawn["kind"]) - set(KINDS))]
     drawn["order"] = [present.index(kind) for kind in drawn["kind"]]
-    n_sft = sum(sft["student"]["outcomes"].values())
     colours = charts.colours({kind: KINDS.get(kind, GREY) for kind in present})
     axis = alt.Axis(labelAngle=0, labelOverlap=True)
     chart = (
@@ -231,8 +224,9 @@ def failures(aggregate: Aggregate, name: str) -> Figure:
         "failures",
         f"How completions end: {named(name, group)}",
         f"Stacked bars of outcomes for the teacher, the warm start and each λ. {most}",
-        f"All sampled held-out completions at the end, seeds together (SFT: n = {n_sft}); counts, no interval. "
-        f" One id missing of K = {k} is shown as its two kinds; the table names every outcome exactly.",
+        f"All sampled held-out completions at the end, seeds together (n = {n['teacher']} for the teacher, "
+        f"{n['SFT']} for the warm starts, {each} for each λ); counts, no interval. One id missing of "
+        f"K = {k} is shown as its two kinds; the table names every outcome exactly.",
         frame(exact, ["at", "outcome", "kind", "count", "share"]),
         charts.specification([chart]),
     )
@@ -262,7 +256,7 @@ def quality(aggregate: Aggregate, name: str) -> Figure:
     ]
     flat = "; ".join(
         f"Flat over λ? Permutation test of {key}: p = {found['p_value']:.3f} "
-        f"({found['n_seeds']} seeds, {found['n_lambdas']} values of λ)."
+        f"({counted(found['n_seeds'], 'seed')}, {counted(found['n_lambdas'], 'value')} of λ)."
         for key, found in group["flatness"].items()
         if found
     )
@@ -284,12 +278,8 @@ def pilot(aggregate: Aggregate) -> Figure:
     rate, level = aggregate["calibration"]["learning_rate"], in_percent(aggregate["calibration"]["confidence"])
     table = frame(rate["pilot"], ["learning_rate", "parse", "low", "high", "n", "status"])
     choice = ["chosen" if value == rate["chosen"] else "candidate" for value in table["learning_rate"]]
-    x = (
-        alt.X("learning_rate:Q")
-        .title("learning rate")
-        .scale(type="log", nice=False, padding=24)
-        .axis(format=".0e", labelOverlap=True)
-    )
+    scale, axis = alt.Scale(type="log", nice=False, padding=24), alt.Axis(format=".0e", labelOverlap=True)
+    x = alt.X("learning_rate:Q", title="learning rate", scale=scale, axis=axis)
     colour = alt.Color("choice:N", title=None, scale=charts.colours({"chosen": RED, "candidate": BLUE}))
     base = alt.Chart(table.assign(choice=choice)).encode(x, colour)
     tooltip = tips("learning_rate", "status", "n", parse=".1%", low=".1%", high=".1%")
@@ -303,7 +293,7 @@ def pilot(aggregate: Aggregate) -> Figure:
         "Learning-rate pilot",
         f"Held-out strict parse at λ = 1 for each candidate learning rate; chosen: {rate['chosen']:g}.",
         f"Rule, fixed before the sweep: {rate['rule']}. Chosen: {rate['chosen']:g}. Bars: {level} Wilson intervals; "
-        f"n = {charts.spread(table['n'])} completions for each candidate, one seed.",
+        f"n = {counted(charts.spread(table['n']), 'completion')} for each candidate, one seed.",
         table,
         charts.specification(layers, height=220),
     )

@@ -23,14 +23,16 @@ import yaml
 from markupsafe import Markup
 
 from pipeline.charts import KINDS, OK, Figure, failure_kind
-from pipeline.config import Cell, Config, dvc_file, params_file
+from pipeline.config import MAIN, Cell, Config, dvc_file, params_file
 from pipeline.errors import InputError
 from pipeline.figures import figures
 from pipeline.files import read_json, read_json_lines, write_atomically
+from pipeline.graph import address, cell_stage, model_stage
 from pipeline.groups import Group
 from pipeline.layout import Layout
 from pipeline.onsets import JUMP
 from pipeline.tasks import load_task
+from pipeline.words import counted
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATES = ROOT / "reports/templates"
@@ -107,6 +109,7 @@ def page_of(config: Config, layout: Layout, aggregate: dict[str, Any], verdicts:
         "specs": {figure.name: figure.spec for figure in drawn},
         "samples": samples,
         "records": records,
+        "one_cell": _one_cell(config, records),
         "environments": _environments(records),
         "stages": stages,
         "dvc_file": dvc_file(config.profile).as_posix(),
@@ -124,8 +127,8 @@ def render(page: dict[str, Any], template: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters: dict[str, Callable[..., str]] = {"number": number, "percent": percent, "cell": cell, "data_script": data_script}
-    environment.filters |= filters
+    filters: tuple[Callable[..., str], ...] = (number, percent, counted, cell, data_script)
+    environment.filters |= {one.__name__: one for one in filters}
     if template.endswith(".html.j2"):
         page = page | {"vega": _charting_library()}
     try:
@@ -200,8 +203,8 @@ def _samples(config: Config, layout: Layout) -> list[dict[str, Any]]:
     task, seed, k = load_task(config.task.module), config.seeds[0], config.task.k
     group = Group(("",) * k, (0,) * k)
     sources = [("before", f"student-{seed}, SFT", layout.sft_record(f"student-{seed}"))]
-    for lam in sorted(config.cells["main"].lambdas):
-        sources.append(("after", f"λ = {lam}, seed {seed}", layout.cell_record(Cell("main", lam, seed))))
+    for lam in sorted(config.cells[MAIN].lambdas):
+        sources.append(("after", f"λ = {lam}, seed {seed}", layout.cell_record(Cell(MAIN, lam, seed))))
     kinds: dict[str, dict[str, Any]] = {}
     for when, name, folder in sources:
         taken = Counter[str]()
@@ -222,16 +225,19 @@ def _samples(config: Config, layout: Layout) -> list[dict[str, Any]]:
 
 def _records(config: Config, layout: Layout) -> list[dict[str, Any]]:
     """The run record of every SFT run and cell, in the order of the graph, with the stage that made it."""
-    places = []
-    for name in config.models_to_train():
-        stage = {"teacher": "sft_teacher", "student-pilot": "sft_pilot"}.get(name, "sft_student")
-        places.append((stage, f"sft/{name}", layout.sft_record(name)))
-    for one in config.all_cells():
-        places.append(("listopd" if one.group == "main" else f"listopd_{one.group}", one.name, layout.cell_record(one)))
+    places = [(model_stage(config, name), f"sft/{name}", layout.sft_record(name)) for name in config.models_to_train()]
+    places += [(cell_stage(config, cell), cell.name, layout.cell_record(cell)) for cell in config.all_cells()]
     return [
-        {"status": "finished", **read_json(folder / "run.json", "the training stages"), "stage": stage, "name": name}
+        {"status": "finished", **read_json(folder / "run.json", "the training stages"), "stage": stage.name, "name": name}
         for stage, name, folder in places
     ]
+
+
+def _one_cell(config: Config, records: list[dict[str, Any]]) -> dict[str, str]:
+    """The first cell of the main sweep, which is a stage of its own: as DVC names it, and the command of its record."""
+    cell = Cell(MAIN, config.cells[MAIN].lambdas[0], config.seeds[0])
+    command = next(record["command"] for record in records if record["name"] == cell.name)
+    return {"address": address(config, cell_stage(config, cell)), "command": command}
 
 
 def _environments(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -246,13 +252,19 @@ def _environments(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _stages(config: Config, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The stages of the profile's dvc.yaml in order, with runs and wall time where a run record tells."""
+    """The stages of the profile's dvc.yaml in order, with runs and wall time where a run record tells.
+
+    In a command, a matrix stage's ``${item.key}`` is written KEY.
+    """
     definition = yaml.safe_load(_text_of(dvc_file(config.profile)))["stages"]
-    frame = pd.DataFrame(records).groupby("stage")["wall_seconds"].agg(["count", "sum"])
+    stage = [record["stage"].split("@")[0] for record in records]
+    frame = pd.DataFrame(records).groupby(stage)["wall_seconds"].agg(["count", "sum"])
     return [
         {
             "name": name,
-            "command": stage["cmd"].replace("${profile}", config.profile),
+            "command": re.sub(
+                r"\$\{item\.(\w+)\}", lambda key: key[1].upper(), stage["cmd"].replace("${profile}", config.profile)
+            ),
             "runs": int(frame.loc[name, "count"]) if name in frame.index else None,
             "seconds": float(frame.loc[name, "sum"]) if name in frame.index else None,
         }

@@ -44,6 +44,7 @@ from pipeline.verdicts import (
     span,
     would_do,
 )
+from pipeline.words import counted
 
 LEAST_PLATEAU = 0.5  # below it there is nothing to collapse from
 
@@ -121,19 +122,18 @@ def begins_at_prediction(
     """Where along λ something begins, beside the prediction made before the cells ran, ± the tolerance.
 
     The interval over seeds is widened to the grid points around it, since nothing is known between them. Apart from
-    the prediction: `not reproduced`, also where nothing begins up to a last grid point that lies beyond it. Overlapping
-    but wider than ``widest``, or with a grid that ends before the prediction: `inconclusive`.
+    the prediction: `not reproduced`, also where nothing begins up to the last λ that can show it and that lies beyond the
+    prediction. Overlapping but wider than ``widest``, or with a grid that ends too early: `inconclusive`.
     """
     cells = _cells(case, group)
     found, grid = cells[figure], [row["lambda"] for row in cells["lambdas"]]
     star = _predicted(case) if prediction == "lambda_star" else _reading_crossing(case, cells)
     on_parse = figure.startswith("onset")
-    last = grid[-2] if on_parse else grid[-1]  # an onset has to hold at two grid points
-    ours = Ours(_begun(found, last), found["median"], found["low"], found["high"], found["n_seeds"])
+    ours = Ours(_begun(found), found["median"], found["low"], found["high"], found["n_seeds"])
     enough(found["n_seeds"], min_seeds, ours)
     if on_parse and (least := min(row["parse"] for row in cells["plateau"])) < LEAST_PLATEAU:
         raise Unjudged(INCONCLUSIVE, f"a seed's plateau is {least:.2f}, under {LEAST_PLATEAU}: nothing to collapse from")
-    low = last if found["low"] is None else max((x for x in grid if x < found["low"]), default=-math.inf)
+    low = found["beyond"] if found["low"] is None else max((x for x in grid if x < found["low"]), default=-math.inf)
     high = math.inf if found["high"] is None else min(x for x in grid if x >= found["high"] - 1e-9)
     reason = f"{figure} in {group}: {ours.text}; on the grid {span((low, high))}; predicted {span(star)}"
     reason += "" if on_parse else _distance_from_fixed_point(cells, star[0])
@@ -148,8 +148,8 @@ def _distance_from_fixed_point(cells: Row, star: float) -> str:
         known = [value for value in fixed["by_seed"] if value is not None]
         if row["lambda"] >= star and known and row["q_logit_by_seed"]:
             gap = fmean(row["q_logit_by_seed"]) - fmean(known)
-            budget = f"after {cells['steps']} steps"
-            return f"; at λ = {row['lambda']:g} q ends {gap:+.1f} log-odds from the flow's fixed point {budget}"
+            budget = counted(cells["steps"], "step")
+            return f"; at λ = {row['lambda']:g} q ends {gap:+.1f} log-odds from the flow's fixed point after {budget}"
     return ""
 
 
@@ -181,7 +181,8 @@ def failure_share(case: Case, *, group: str, kinds: list[Kind], min_seeds: int, 
     names = {"shorter": f"listed {k - 1}, distinct {k - 1}", "repetition": f"listed {k}, distinct {k - 1}"}
     failures = sum(n for row in rows for label, n in row["outcomes"].items() if label != "ok")
     counts = {kind: sum(row["outcomes"].get(label, 0) for row in rows) for kind, label in names.items()}
-    text = f"{counts['shorter']} shorter lists, {counts['repetition']} repetitions, of {failures} failures"
+    parts = (counted(counts["shorter"], "shorter list"), counted(counts["repetition"], "repetition"))
+    text = f"{', '.join(parts)}, of {counted(failures, 'failure')}"
     shown = Ours(text, n_seeds=cells["onset"]["n_seeds"], n=failures)
     if onset is None:
         raise Unjudged(INCONCLUSIVE, f"no collapse in the grid, so nothing fails above its onset; above λ*: {text}", shown)
@@ -221,13 +222,13 @@ def only_with_clip(case: Case, *, group: str, against: str, min_seeds: int) -> J
     """Cells with ρ = 1 do not collapse in any seed where those with the clip do. Without a collapse there: no contrast."""
     free, clipped = (_cells(case, name)["onset"] for name in (group, against))
     collapsed = free["n_seeds"] - free["censored"]
-    ours = Ours(f"{collapsed} of {free['n_seeds']} seeds collapse without the clip", collapsed, n_seeds=free["n_seeds"])
+    text = f"without the clip a collapse in {collapsed} of {counted(free['n_seeds'], 'seed')}"
+    ours = Ours(text, collapsed, n_seeds=free["n_seeds"])
     enough(min(free["n_seeds"], clipped["n_seeds"]), min_seeds, ours)
-    with_clip = f"with it {clipped['n_seeds'] - clipped['censored']} of {clipped['n_seeds']}"
+    with_clip = f"with it in {clipped['n_seeds'] - clipped['censored']} of {clipped['n_seeds']}"
     if collapsed:
         return Judgement(NOT_REPRODUCED if free["median"] is not None else INCONCLUSIVE, ours, with_clip)
-    reach = case.aggregate["cells"][group]["lambdas"][-2]["lambda"]  # an onset has to hold at two grid points
-    contrast = clipped["median"] is not None and clipped["median"] <= reach
+    contrast = clipped["median"] is not None and clipped["median"] <= free["beyond"]
     return Judgement(REPRODUCED if contrast else INCONCLUSIVE, ours, with_clip + ("" if contrast else ": no contrast"))
 
 
@@ -239,7 +240,7 @@ def _cells(case: Case, group: str, lam: float | None = None) -> Row:
     cells = case.aggregate["cells"].get(group)
     if cells is None:
         raise Unjudged(NOT_RUN, f"this profile has no cells `{group}`")
-    broken = [f"{c['lambda']}-{c['seed']} {c['status']}" for c in cells["invalid"] if lam in (None, c["lambda"])]
+    broken = [f"{c['seed']}/{c['lambda']} {c['status']}" for c in cells["invalid"] if lam in (None, c["lambda"])]
     foreign = [name for name in cells["not_of_this_calibration"] if lam is None or name.startswith(f"{lam}-")]
     if broken or foreign:
         raise Unjudged(INVALID, "; ".join([*broken, *(f"{name} saw another calibration" for name in foreign)]))
@@ -287,11 +288,11 @@ def _reading_crossing(case: Case, cells: Row) -> tuple[float, float]:
     return min(at), max(at)
 
 
-def _begun(found: Row, last: float) -> str:
+def _begun(found: Row) -> str:
     """Where something begins, in words; seeds in which it does not are counted."""
     if found["median"] is None:
-        return f"none up to λ = {last:g} in {found['censored']} of {found['n_seeds']} seeds"
-    ends = [f"> {last:g}" if x is None else f"{x:.3f}" for x in (found["low"], found["high"])]
+        return f"none up to λ = {found['beyond']:g} in {found['censored']} of {counted(found['n_seeds'], 'seed')}"
+    ends = [f"> {found['beyond']:g}" if x is None else f"{x:.3f}" for x in (found["low"], found["high"])]
     return f"{found['median']:.3f} ({ends[0]} to {ends[1]})"
 
 

@@ -24,6 +24,7 @@ from pipeline.verdicts import (
     equivalent,
     near,
 )
+from pipeline.words import counted
 
 Quantity = Literal["lambda_star", "clip_ratio", "crossing", "endless", "fixed_point_shift"]
 
@@ -41,7 +42,7 @@ def premises(case: Case, *, points: list[list[float]]) -> Judgement:
         return abs(theory.lambda_star(p, b, clip) - root)
 
     worst = max(deviation(*point) for point in points)
-    ours = Ours(f"largest deviation {worst:.0e} at {len(points)} settings", worst, n=len(points))
+    ours = Ours(f"largest deviation {worst:.0e} at {counted(len(points), 'setting')}", worst, n=len(points))
     return either(worst <= case.tolerance, ours, "the closed form beside the root of p_λ = q_c found numerically")
 
 
@@ -137,5 +138,6 @@ def means_equivalent(case: Case, *, first: float, second: float, second_sd: floa
     if judged.verdict != INCONCLUSIVE or (would_do := next(counts, None)) is None:
         return judged
     return replace(
-        judged, reason=f"{judged.ours.text} crosses ± {case.tolerance:g}; {would_do} seeds of that spread would do"
+        judged,
+        reason=f"{judged.ours.text} crosses ± {case.tolerance:g}; {counted(would_do, 'seed')} of that spread would do",
     )

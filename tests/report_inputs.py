@@ -3,6 +3,7 @@
 
 import copy
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -69,16 +70,16 @@ def group_of(name: str, config: Config) -> dict[str, Any]:
             "lambda": lam, "parse": estimate(parse), "parse_greedy": estimate(parse), "useful": estimate(0.9 * parse),
             "quality": estimate(0.9, n=int(5120 * parse)), "quality_name": "ndcg_at_1", "scores": {"ndcg_at_1": 0.9},
             "outcomes": {"ok": int(5120 * parse), "listed 7, distinct 7": 5120 - int(5120 * parse)}, "lift": estimate(0.5),
-            "parse_by_seed": [{"seed": seed, "parse": min(parse + 0.01 * seed, 1.0)} for seed in cells.seeds],
+            "parse_by_seed": [{"seed": seed, "parse": min(parse + 0.01 * seed, 1.0)} for seed in config.seeds],
             "training": [{"step": step, "parse": 0.34 + (parse - 0.34) * step / 42, "least": 0.0, "greatest": 1.0, "n_seeds": 5} for step in range(7, 43, 7)],
-            "q_logit_by_seed": [7.0 + 3 * (lam - 1) + 0.1 * seed for seed in cells.seeds], "q_above_by_seed": [float(gone)] * len(cells.seeds),
+            "q_logit_by_seed": [7.0 + 3 * (lam - 1) + 0.1 * seed for seed in config.seeds], "q_above_by_seed": [float(gone)] * len(config.seeds),
         })  # fmt: skip
-    found = {"median": 1.27, "low": 1.26, "high": None, "beyond": 2.0, "n_seeds": 5, "censored": 1, "per_seed": [{"seed": seed, "value": None if seed == 4 else 1.27} for seed in cells.seeds]}  # fmt: skip
-    none = {"median": None, "low": None, "high": None, "beyond": 2.0, "n_seeds": 5, "censored": 5, "per_seed": [{"seed": seed, "value": None} for seed in cells.seeds]}  # fmt: skip
+    found = {"median": 1.27, "low": 1.26, "high": None, "beyond": 2.0, "n_seeds": 5, "censored": 1, "per_seed": [{"seed": seed, "value": None if seed == 4 else 1.27} for seed in config.seeds]}  # fmt: skip
+    none = {"median": None, "low": None, "high": None, "beyond": 2.0, "n_seeds": 5, "censored": 5, "per_seed": [{"seed": seed, "value": None} for seed in config.seeds]}  # fmt: skip
     return {
-        "reading": cells.reading, "clip": cells.clip, "steps": cells.steps, "learning_rate": 2e-4, "invalid": [], "not_of_this_calibration": [],
-        "lambdas": rows, "plateau": [{"seed": seed, "parse": 0.93} for seed in cells.seeds],
-        "fixed_point_logit": [{"lambda": row["lambda"], "by_seed": [7.0 + 7 * (row["lambda"] - 1)] * len(cells.seeds)} for row in rows],
+        **asdict(cells.method), "learning_rate": 2e-4, "invalid": [], "not_of_this_calibration": [],
+        "lambdas": rows, "plateau": [{"seed": seed, "parse": 0.93} for seed in config.seeds],
+        "fixed_point_logit": [{"lambda": row["lambda"], "by_seed": [7.0 + 7 * (row["lambda"] - 1)] * len(config.seeds)} for row in rows],
         "onset": found if name == "main" else none, "onset_of_least": found, "crossing": none, "jump": none,
         "flatness": {"ndcg_at_1": {"range": 0.01, "p_value": 0.4, "permutations": 2000, "n_seeds": 5, "n_lambdas": len(rows)}},
     }  # fmt: skip

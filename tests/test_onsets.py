@@ -20,6 +20,12 @@ def test_plateau_is_the_median_up_to_the_mark():
     assert plateau([1.1, 1.2], [0.6, 0.0]) == 0.6
 
 
+def test_plateau_ends_at_the_mark():
+    assert plateau([1.0, 1.1, 1.11, 1.15, 1.2], [0.9, 0.7, 0.1, 0.1, 0.1]) == pytest.approx(0.8)
+    with pytest.raises(ValueError, match="no plateau"):
+        plateau([1.11, 1.15], [0.9, 0.8])
+
+
 def test_plateau_tolerates_rounding_of_the_mark():
     assert plateau([1.0 + 0.1, 1.2], [0.6, 0.0]) == plateau([1.1 + 1e-12, 1.2], [0.6, 0.0]) == 0.6
 
