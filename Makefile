@@ -31,7 +31,7 @@ PIP = "$(VENV)/bin/python" -m pip install -qq --no-input --progress-bar off
 # Minor versions of Python 3: the first supported one and the first that is not.
 MINORS := $(shell sed -n 's/^requires-python = ">=3\.\([0-9]*\),<3\.\([0-9]*\)"$$/\1 \2/p' pyproject.toml)
 
-.PHONY: help setup reproduce check test lint lock clean
+.PHONY: help setup reproduce science check test lint lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r target text; do printf 'make %-10s %s\n' "$$target" "$$text"; done
@@ -42,6 +42,9 @@ setup: $(VENV)/.stamp  ## build the environment in .venv, once (TORCH_INDEX=url:
 reproduce: $(VENV)/.stamp  ## run a profile and print its report's path (PROFILE=replica REVIEWS=file LABELS=file JOBS=n)
 	@$(IN_VENV) python -m pipeline run --profile "$$PROFILE" $${REVIEWS:+--reviews "$$REVIEWS"} \
 	  $${LABELS:+--labels "$$LABELS"} $${JOBS:+--jobs "$$JOBS"}
+
+science:  ## run the experiments: readings of the clip, variants, a larger step size (45 minutes)
+	@$(MAKE) --no-print-directory reproduce PROFILE=science
 
 check: $(VENV)/.stamp  ## recompute from committed metrics and compare with what is committed: the gate, no training (PROFILE=replica AGAINST=commit)
 	@$(IN_VENV) python -m pipeline check --profile "$$PROFILE" $${AGAINST:+--against "$$AGAINST"}

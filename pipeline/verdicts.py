@@ -96,7 +96,7 @@ def would_do(found: Interval, bound: float) -> str:
     distance, reach = abs(found.value - bound), max(found.high - found.value, found.value - found.low)
     if found.n_seeds * reach**2 > 1e4 * distance**2:
         return "no number of seeds worth running would tell"
-    return f"about {math.ceil(found.n_seeds * (reach / distance) ** 2 + 1e-9)} seeds would do, {found.n_seeds} are here"
+    return f"about {math.ceil(found.n_seeds * (reach / distance) ** 2 + 1e-9)} seeds would do, here: {found.n_seeds}"
 
 
 def enough(n_seeds: int, least: int, ours: Ours) -> None:
