@@ -147,11 +147,15 @@ def frame(rows: Sequence[dict[str, Any] | tuple[Any, ...]], columns: list[str]) 
 
 
 def named(name: str, group: Group) -> str:
-    """The group with its method: reading and clip, and what differs from the loss as quoted at the calibrated rate."""
+    return f"{name} ({method(group)})"
+
+
+def method(group: Group) -> str:
+    """Reading and clip, and what differs from the loss as quoted at the calibrated rate."""
     usual = {"signal": "listopd", "estimator": "sampled", "mean": "token"}
     more = [f"{key} {group[key].replace('_', ' ')}" for key, value in usual.items() if group[key] != value]
     more += [] if group["calibrated_rate"] else [f"learning rate {group['learning_rate']:g}"]
-    return f"{name} ({', '.join(['reading ' + group['reading'], 'c = ' + str(group['clip']), *more])})"
+    return ", ".join([f"reading {group['reading']}", f"c = {group['clip']}", *more])
 
 
 def in_percent(share: float) -> str:

@@ -22,7 +22,7 @@ import vl_convert
 import yaml
 from markupsafe import Markup
 
-from pipeline.charts import KINDS, OK, Figure, failure_kind
+from pipeline.charts import KINDS, OK, Figure, failure_kind, method
 from pipeline.config import MAIN, Cell, Config, dvc_file, params_file
 from pipeline.errors import InputError
 from pipeline.figures import figures
@@ -127,7 +127,7 @@ def render(page: dict[str, Any], template: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters: tuple[Callable[..., str], ...] = (number, percent, counted, cell, data_script)
+    filters: tuple[Callable[..., str], ...] = (number, percent, counted, cell, data_script, method)
     environment.filters |= {one.__name__: one for one in filters}
     if template.endswith(".html.j2"):
         page = page | {"vega": _charting_library()}
