@@ -78,6 +78,30 @@ def theory(
 
 
 @app.command()
+def advise(
+    teacher: Annotated[Path, typer.Option(help="Folder of a Hugging Face causal model.")],
+    base: Annotated[Path, typer.Option(help="Folder of the warm start, with the same tokenizer.")],
+    prompts: Annotated[Path, typer.Option(help="One prompt a line, or .jsonl with the key prompt; taken as they are.")],
+    c: Annotated[float, typer.Option(help="The clip, above 1.")] = 5.0,
+    reading: Annotated[Reading, typer.Option(help="How the clip acts.")] = Reading.truncate,
+    pattern: Annotated[str | None, typer.Option(help="The contract as a regular expression; without it, JSON.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many prompts.")] = 256,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer of the teacher.")] = 256,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Lambda* at each structural position of your own models' answers, the lambda to use, and what supports it."""
+    from pipeline import advise as advisor
+    from pipeline import theory as science
+
+    question = advisor.Question(teacher, base, prompts, c, reading.value, pattern, limit, max_tokens)
+    try:
+        found = advisor.advise(question)
+    except science.DomainError as problem:
+        raise InputError(f"advise: {problem}") from None
+    print(json.dumps(found, indent=1, allow_nan=False) if as_json else advisor.told(found))
+
+
+@app.command()
 def ids(file: Annotated[Path, typer.Argument(help="An Amazon Reviews file.")]) -> None:
     """Print the id and the text of each usable review, so that labels can be made."""
     from pipeline import reviews
