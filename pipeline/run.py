@@ -141,6 +141,7 @@ def _fan_out(config: Config, what: str, items: list[tuple[str, Item]], jobs: int
         return
     failed: list[str] = []
     finished: list[str] = []
+    broken: set[str] = set()
     left = Counter(address for address, _ in due)
     committed = started = time.monotonic()
     pool = ProcessPoolExecutor(min(jobs, len(due)), get_context("spawn"), _begin_worker, (os.getpid(),))
@@ -155,8 +156,8 @@ def _fan_out(config: Config, what: str, items: list[tuple[str, Item]], jobs: int
                 if problem:
                     failed.append(item.name if isinstance(item, Cell) else item)
                     print(f"{failed[-1]}: failed: {type(problem).__name__}: {problem}", file=sys.stderr, flush=True)
-                    left[address] = -len(due)
-                elif left[address] == 0:
+                    broken.add(address)
+                elif left[address] == 0 and address not in broken:
                     finished.append(address)
                 _say(what, len(due), len(due) - len(pending), jobs, time.monotonic() - started)
             if finished and (not pending or time.monotonic() - committed > COMMIT_SECONDS):
