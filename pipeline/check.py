@@ -31,7 +31,6 @@ TIERS = ("A", "B", "C", "D")
 _STRICT = ConfigDict(extra="forbid", strict=True)
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Text = Annotated[str, Field(min_length=1)]
-Rows = Iterator[dict[str, Any]]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -219,28 +218,3 @@ def _evidence(layout: Layout, check: Check) -> list[str]:
 def _summary(checks: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
     """Verdicts counted for each tier by itself: a result of one tier earns nothing in another."""
     return {tier: dict(sorted(Counter(c["verdict"] for c in checks if c["tier"] == tier).items())) for tier in TIERS}
-
-
-def table_rows(verdicts: dict[str, Any]) -> Rows:
-    """What the gate prints of each check."""
-    for c in verdicts["checks"]:
-        yield {
-            "tier": c["tier"],
-            "claim": c["id"],
-            "published": c["published"]["text"],
-            "ours": c["ours"]["text"],
-            "verdict": c["verdict"],
-            "reason": c["reason"],
-        }
-
-
-def summary_table(verdicts: dict[str, Any]) -> str:
-    """The verdicts as a Markdown table, for terminals and pull requests; nothing in a cell can break the table."""
-    rows = [[_cell(value) for value in row.values()] for row in table_rows(verdicts)]
-    head = ["tier", "claim", "published", "ours", "verdict", "reason"]
-    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *rows))
-
-
-def _cell(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "\\`")
-    return " ".join(escaped.split())

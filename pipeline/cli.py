@@ -119,11 +119,26 @@ def ids(file: Annotated[Path, typer.Argument(help="An Amazon Reviews file.")]) -
 def check(
     profile: Profile = settings.DEFAULT_PROFILE,
     against: Annotated[str | None, typer.Option(help="A commit, to compare a tree that was run again with.")] = None,
+    junit: Annotated[Path | None, typer.Option(dir_okay=False, help="Write what was found there as JUnit XML.")] = None,
+    markdown: Annotated[Path | None, typer.Option(dir_okay=False, help="The same as Markdown, for a pull request.")] = None,
 ) -> None:
-    """The gate: recompute everything from the samples and compare with what stands beside them. Trains nothing."""
+    """The gate: `verify`, and compare the verdicts with the expected ones. Trains nothing."""
     from pipeline import gate
 
-    raise typer.Exit(gate.run(settings.load(profile), against))
+    raise typer.Exit(gate.run(settings.load(profile), against, gate.Outputs(junit, markdown)))
+
+
+@app.command()
+def verify(
+    profile: Profile = settings.DEFAULT_PROFILE,
+    update_manifest: Annotated[
+        bool, typer.Option("--update-manifest", help="If all else agrees, write the manifest for the tree as it stands.")
+    ] = False,
+) -> None:
+    """Recompute all that follows from the samples, compare it with what is committed, and that with the manifest."""
+    from pipeline import verify as verifying
+
+    raise typer.Exit(verifying.run(settings.load(profile), update_manifest))
 
 
 @app.command()

@@ -6,7 +6,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config import Cell
+from pipeline.config import DEFAULT_PROFILE, Cell
 
 
 @dataclass(frozen=True)
@@ -84,3 +84,9 @@ class Layout:
     @property
     def html(self) -> Path:
         return self.reports / "report.html"
+
+    @property
+    def manifest(self) -> Path:
+        """Each profile has its own, so that a run of one leaves the others' true."""
+        folder = Path("bundle") if self.profile == DEFAULT_PROFILE else self.reports
+        return folder / "MANIFEST.sha256"

@@ -2,7 +2,8 @@
 
 `dvc repro` is sequential, so the stages with many independent items are fanned out here over worker processes, each of
 which imports torch once and then works item by item; what they wrote is handed to DVC with `dvc commit`. Which items are
-due is DVC's own answer (`dvc status`). Everything else, and the last word, is a plain `dvc repro`.
+due is DVC's own answer (`dvc status`). Everything else is a plain `dvc repro`. The last step
+writes the profile's manifest.
 
 A killed run loses nothing that was finished: an item whose record matches its inputs is not run again.
 """
@@ -24,7 +25,7 @@ from pathlib import Path
 from types import FrameType
 
 from pipeline import config as settings
-from pipeline import stages
+from pipeline import manifest, stages
 from pipeline.config import Cell, Config
 from pipeline.errors import InputError
 from pipeline.graph import address, cell_stage, model_stage
@@ -54,6 +55,7 @@ def run(profile: str, jobs: int | None, reviews: Path | None, labels: Path | Non
         _repro(config, "calibrate")
         _fan_out(config, "cells", [(address(config, cell_stage(config, cell)), cell) for cell in cells], jobs)
         _repro(config)
+        manifest.write(Layout(profile))
     print(Layout(profile).html)
 
 

@@ -1,4 +1,4 @@
-"""The stage `check` and the gate: the bundle's claims are sound, verdicts have their shape, and a changed digit is named.
+"""`check`, `verify` and the gate: the bundle's claims are sound, verdicts have their shape, a changed digit is named.
 
 The results are invented: the mini profile's groups are real, its samples are written here and no model is trained.
 """
@@ -6,6 +6,7 @@ The results are invented: the mini profile's groups are real, its samples are wr
 import dataclasses
 import gzip
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -17,8 +18,9 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline import aggregate, check, config, contract, evaluate, gate, prepare
+from pipeline import aggregate, check, claims_schema, config, contract, evaluate, findings, gate, manifest, prepare, verify
 from pipeline.config import Config
+from pipeline.differences import differences, first_difference
 from pipeline.errors import InputError
 from pipeline.files import read_json, sha256_of, write_json, write_json_lines
 from pipeline.groups import Group, read_groups
@@ -196,9 +198,12 @@ def tree(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     """A copy of the finished tree as working directory, with a report that is quick to render and no expectations."""
     shutil.copytree(finished, tmp_path / "tree")
     monkeypatch.chdir(tmp_path / "tree")
-    expected = tmp_path / "expected.yaml"
-    expected.write_text("{}\n")
-    monkeypatch.setattr(gate, "EXPECTED", expected)
+    bundle = tmp_path / "tree" / "bundle"
+    shutil.copytree(check.ROOT / "bundle", bundle)
+    (bundle / "expected.yaml").write_text("{}\n")
+    monkeypatch.setattr(gate, "EXPECTED", bundle / "expected.yaml")
+    monkeypatch.setattr(check, "CLAIMS", bundle / "claims.yaml")
+    monkeypatch.setattr(claims_schema, "SCHEMA", bundle / "claims.schema.json")
     quick = ModuleType("pipeline.report")
 
     def run(settings: Config) -> None:
@@ -208,6 +213,7 @@ def tree(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     quick.run = run  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "pipeline.report", quick)
     monkeypatch.setattr("pipeline.report", quick, raising=False)
+    manifest.write(Layout("mini"))
     yield Layout("mini")
 
 
@@ -238,7 +244,7 @@ def test_two_seeds_are_too_few_for_a_verdict_of_tier_c(tree: Layout) -> None:
 def test_the_table_holds_every_check_and_cannot_be_broken(tree: Layout) -> None:
     verdicts = read_json(tree.verdicts, "check")
     verdicts["checks"][0]["ours"]["text"] = "a | b\n<script>"
-    lines = check.summary_table(verdicts).splitlines()
+    lines = findings.markdown_table(findings.HEAD, findings.table_rows(verdicts)).splitlines()
     assert len(lines) == 2 + len(verdicts["checks"])
     assert "a \\| b &lt;script>" in lines[2]
     assert {line.replace("\\|", "").count("|") for line in lines} == {7}
@@ -295,7 +301,7 @@ def test_an_untouched_tree_is_green(tree: Layout, mini: Config, capsys: pytest.C
         ("verdicts.json", '"verdict": "cannot', '"verdict": "can', ["checks[0].verdict"]),
         ("data.json", '"vocabulary": ', '"vocabulary": 1', ["data.json: vocabulary"]),
         ("plots/parse.csv", "main,truncate,1.0,0.9", "main,truncate,1.0,0.8", ["plots/parse.csv: [0].parse: committed 0.8"]),
-        ("report.html", "aggregate", "aggregatE", ["report.html: differs", "line 1", "aggregatE"]),
+        ("report.html", "aggregate", "aggregatE", ["report.html: differs", "line 1: committed 'aggregatE"]),
         (
             "calibration.json",
             '"value": 0.996',
@@ -306,8 +312,32 @@ def test_an_untouched_tree_is_green(tree: Layout, mini: Config, capsys: pytest.C
             "cells/main/0/1.0/samples.jsonl.gz",
             '["{',
             '["',
-            ["metrics/main/0/1.0.json: evaluations[0]", "samples.jsonl.gz: not as the run wrote it"],
+            [
+                "metrics/main/0/1.0.json: evaluations[0]",
+                "samples.jsonl.gz: not as the run wrote it",
+                "samples.jsonl.gz: not as reports/mini/MANIFEST.sha256 lists it",
+            ],
         ),
+        (
+            "../../bundle/claims.yaml",
+            "λ* = 1.22",
+            "λ* = 1.21",
+            ["claims.yaml: not as", "checks[0].title: committed", "1.22", "recomputed", "1.21"],
+        ),
+        (
+            "../../bundle/claims.yaml",
+            "value: 1.22,",
+            "value: 1.23,",
+            ["checks[0].published.value: committed 1.22, recomputed 1.23"],
+        ),
+        ("../../bundle/claims.yaml", "low: 1.204, high", "low: 1.203, high", ["committed 1.204, recomputed 1.203"]),
+        (
+            "../../bundle/claims.schema.json",
+            '"minItems": 1',
+            '"minItems": 2',
+            ["claims.schema.json: $defs.Claim.properties.checks"],
+        ),
+        ("../../bundle/NOTES.md", "1", "2", ["bundle/NOTES.md: not as reports/mini/MANIFEST.sha256 lists it: listed"]),
         ("sft/teacher/log.jsonl", "0.1", "0.2", ["sft/teacher/log.jsonl: not as the run wrote it"]),
         ("cells/main/0/1.0/run.json", '"finished"', '"not finite"', ["cells main: 1.0-0 is not finite"]),
     ],
@@ -315,10 +345,64 @@ def test_an_untouched_tree_is_green(tree: Layout, mini: Config, capsys: pytest.C
 def test_a_changed_digit_is_red_and_named(
     tree: Layout, mini: Config, capsys: pytest.CaptureFixture[str], name: str, old: str, new: str, words: list[str]
 ) -> None:
-    edit(tree.reports / name, old, new)
+    edit((tree.reports / name).resolve(), old, new)
     status, said = ask(mini, capsys)
     assert status == 1
     assert all(word in said for word in words), said[said.find("DIFFERS") :]
+
+
+def test_a_digit_too_small_for_the_tolerance_is_named_too(
+    tree: Layout, mini: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commit(tree)
+    text = tree.aggregate.read_text()
+    number = max(re.findall(r"\d\.\d{14,}", text), key=len)
+    edit(tree.aggregate, number, f"{number[:-1]}{(int(number[-1]) + 1) % 10}")
+    status, said = ask(mini, capsys)
+    assert status == 1
+    assert "aggregate.json: not as reports/mini/MANIFEST.sha256 lists it: line " in said
+    assert number in said
+
+
+def test_a_changed_figure_is_caught_though_the_manifest_was_written_for_it(
+    tree: Layout, mini: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit(tree.summary, '"p": 0.996', '"p": 0.997')
+    manifest.write(tree)
+    status, said = ask(mini, capsys)
+    assert (status, ", 1 failed" in said) == (1, True)
+    assert "metrics.json: p: committed 0.997, recomputed 0.996" in said
+
+
+def test_the_manifest_is_written_only_where_all_else_agrees(
+    tree: Layout, mini: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = tree.manifest.read_bytes()
+    edit(tree.summary, '"p": 0.996', '"p": 0.997')
+    assert verify.run(mini, update_manifest=True) == 1
+    assert tree.manifest.read_bytes() == before
+    edit(tree.summary, '"p": 0.997', '"p": 0.996')
+    tree.manifest.write_text("<<<<<<< HEAD\n")
+    with pytest.raises(InputError, match=r"MANIFEST\.sha256: line 1: found '<<<<<<< HEAD'"):
+        verify.run(mini, update_manifest=False)
+    tree.manifest.unlink()
+    assert verify.run(mini, update_manifest=False) == 1
+    assert "MANIFEST.sha256: not found; expected the file that `python -m pipeline run` writes" in capsys.readouterr().out
+    for content in (None, "<<<<<<< HEAD\n"):
+        if content:
+            tree.manifest.write_text(content)
+        assert verify.run(mini, update_manifest=True) == 0
+        assert tree.manifest.read_bytes() == before
+
+
+def test_the_gate_writes_what_it_found(tree: Layout, mini: Config, tmp_path: Path) -> None:
+    outputs = gate.Outputs(tmp_path / "a/junit.xml", tmp_path / "a/gate.md")
+    edit(tree.summary, '"p": 0.996', '"p": 0.997')
+    assert gate.run(mini, None, outputs) == 1
+    assert "metrics.json: p: committed 0.997, recomputed 0.996" in (tmp_path / "a/junit.xml").read_text(encoding="utf-8")
+    assert "metrics.json: p: committed 0.997, recomputed 0.996" in (tmp_path / "a/gate.md").read_text(encoding="utf-8")
+    with pytest.raises(InputError, match="cannot be written"):
+        gate.run(mini, None, gate.Outputs(junit=tree.summary / "junit.xml"))
 
 
 def test_files_too_many_or_missing_are_named(tree: Layout, mini: Config, capsys: pytest.CaptureFixture[str]) -> None:
@@ -326,7 +410,9 @@ def test_files_too_many_or_missing_are_named(tree: Layout, mini: Config, capsys:
     (tree.metrics / "main/1/1.0.json").unlink()
     shutil.copytree(tree.reports / "cells/main/0/1.0", tree.reports / "cells/main/0/9.9")
     status, said = ask(mini, capsys)
-    assert (status, ", 3 failed" in said) == (1, True)
+    assert status == 1
+    assert "0/9.9.json: not listed in reports/mini/MANIFEST.sha256" in said
+    assert "1/1.0.json: listed in reports/mini/MANIFEST.sha256, but not found" in said
     assert "cells/main/0/9.9/samples.jsonl.gz: no run of the settings makes it" in said
     assert "0/9.9.json: committed, but nothing makes it" in said
     assert "1/1.0.json: not committed" in said
@@ -339,6 +425,7 @@ def test_the_last_bits_may_differ_and_no_more(tree: Layout, mini: Config, capsys
     check.run(mini)
     for name in ("report.html", "report.md"):
         (tree.reports / name).write_text(rendered())
+    manifest.write(tree)
     status, said = ask(mini, capsys)
     assert (status, "not to the last bit" in said) == (0, True), said[said.find("DIFFERS") :]
 
@@ -348,17 +435,19 @@ def test_many_differences_are_counted(tree: Layout, mini: Config, capsys: pytest
         edit(path, '"parse": ', '"parse": 1')
         edit(path, '"n": ', '"n": 1')
     status, said = ask(mini, capsys)
-    assert (status, said.count("DIFFERS")) == (1, gate.SHOWN)
-    assert "more differences" in said
+    assert (status, said.count("DIFFERS")) == (1, len(list(tree.metrics.rglob("*.json"))) + findings.SHOWN)
+    assert "more differences (files)" in said
 
 
 def test_expectations(tree: Layout, mini: Config, capsys: pytest.CaptureFixture[str]) -> None:
     expected = {c["id"]: c["verdict"] for c in read_json(tree.verdicts, "check")["checks"]}
     gate.EXPECTED.write_text(yaml.safe_dump({"mini": expected}))
+    manifest.write(tree)
     assert ask(mini, capsys)[0] == 0
     changed = expected | {"onset/collapse": "reproduced", "no/such": "not run"}
     del changed["marker/jump"]
     gate.EXPECTED.write_text(yaml.safe_dump({"mini": changed}))
+    manifest.write(tree)
     status, said = ask(mini, capsys)
     assert (status, ", 3 failed" in said) == (1, True)
     assert "onset/collapse: expected reproduced, found inconclusive" in said
@@ -413,11 +502,26 @@ def test_texts_that_are_not_here_are_said(tree: Layout, mini: Config, capsys: py
         ({"a": 1.0}, {"a": 1.0 + 1e-8}, ["a: committed 1.0, recomputed 1.00000001"]),
         ({"a": True}, {"a": 1}, ["a: committed true, recomputed 1"]),
         ({"a": None}, {"a": 0}, ["a: committed null, recomputed 0"]),
-        ({"a": "x" * 100}, {"a": "x"}, [f'a: committed "{"x" * 76}..., recomputed "x"']),
+        ({"a": "x" * 100}, {"a": "x"}, [f'a: committed "{"x" * 79}..., recomputed "x"']),
+        ({"a": "x" * 99 + "1"}, {"a": "x" * 99 + "2"}, [f'a: committed ...{"x" * 20}1", recomputed ...{"x" * 20}2"']),
     ],
 )
 def test_differences(committed: Any, recomputed: Any, said: list[str]) -> None:
-    assert list(gate.differences(committed, recomputed)) == said
+    assert list(differences(committed, recomputed)) == said
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "said"),
+    [
+        (b"a\nb1\n", b"a\nb2\n", "line 2: committed 'b1', recomputed 'b2'"),
+        (b"a\n", b"a\nb\n", "line 2: committed '', recomputed 'b'"),
+        (b"a\n", b"a\r\n", "committed 2 bytes, recomputed 3"),
+        (b"x" * 200 + b"1", b"x" * 200 + b"2", f"line 1: committed '...{'x' * 20}1', recomputed '...{'x' * 20}2'"),
+        (b"\xff", b"\xfe", "line 1: committed '\ufffd', recomputed '\ufffd'"),
+    ],
+)
+def test_first_difference(a: bytes, b: bytes, said: str) -> None:
+    assert first_difference(a, b) == said
 
 
 # A tree that was run again

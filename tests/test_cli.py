@@ -11,7 +11,7 @@ from pipeline import cli, theory
 from pipeline.config import load
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ["run", "theory", "ids", "check", "report", "doctor", "stage"]
+COMMANDS = ["run", "theory", "ids", "check", "verify", "report", "doctor", "stage"]
 
 
 def python(*arguments, cwd=ROOT):
@@ -97,7 +97,7 @@ def test_theory_outside_its_domain(refusal, arguments, words):
 
 
 @pytest.mark.parametrize(
-    "command", [["run", "--dry-run"], ["check"], ["report"], ["doctor"], ["stage", "evaluate"]], ids=" ".join
+    "command", [["run", "--dry-run"], ["check"], ["verify"], ["report"], ["doctor"], ["stage", "evaluate"]], ids=" ".join
 )
 def test_unknown_profile(refusal, command):
     assert "profile: found 'nope'; expected one of replica" in refusal(*command, "--profile", "nope")
@@ -140,7 +140,9 @@ def test_unknown_model(refusal):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["stage", "train"], ["theory"], ["run", "--jobs", "0"], ["theory", "--p", "x"]], ids=" ".join
+    "arguments",
+    [["stage", "train"], ["theory"], ["run", "--jobs", "0"], ["theory", "--p", "x"], ["check", "--junit", "tests"]],
+    ids=" ".join,
 )
 def test_wrong_usage(refusal, arguments):
     assert "--help lists what there is" in refusal(*arguments)

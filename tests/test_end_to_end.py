@@ -76,6 +76,8 @@ def test_repro_runs_everything_once_and_only_what_changed_again(checkout):
     output = call(checkout, "pipeline", "run", "--profile", "mini", "--jobs", "2")
     assert "cells: 10 of 12 up to date, 2 to run" in output
     assert output.strip().splitlines()[-1] == "reports/mini/report.html"
+    subprocess.run(["sha256sum", "--strict", "--quiet", "-c", "reports/mini/MANIFEST.sha256"], cwd=checkout, check=True)
+    assert ", 0 failed" in call(checkout, "pipeline", "verify", "--profile", "mini")
     after = cell_records(checkout)
     assert {path: content for path, content in after.items() if path in before} == before
     assert len(after) == len(before) + 2
