@@ -10,13 +10,16 @@ REVIEWS =
 LABELS  =
 JOBS    =
 AGAINST =
+# Where `make check` also writes what it found, as JUnit XML and as Markdown.
+JUNIT    ?=
+MARKDOWN ?=
 PYTHON  = python3
 VENV    = .venv
 UPGRADE =
 # The index to take torch from, if not the one pip uses: PyTorch publishes a CPU one, and one for each CUDA version.
 TORCH_INDEX ?=
 
-export PROFILE REVIEWS LABELS JOBS AGAINST TORCH_INDEX
+export PROFILE REVIEWS LABELS JOBS AGAINST JUNIT MARKDOWN TORCH_INDEX
 # Nothing that we run reports home, and no profile but `paper` needs a model hub.
 export DVC_NO_ANALYTICS       := 1
 export ITERATIVE_DO_NOT_TRACK := 1
@@ -46,8 +49,9 @@ reproduce: $(VENV)/.stamp  ## run a profile and print its report's path (PROFILE
 science:  ## run the experiments: readings of the clip, variants, a larger step size (45 minutes)
 	@$(MAKE) --no-print-directory reproduce PROFILE=science
 
-check: $(VENV)/.stamp  ## recompute from committed metrics and compare with what is committed: the gate, no training (PROFILE=replica AGAINST=commit)
-	@$(IN_VENV) python -m pipeline check --profile "$$PROFILE" $${AGAINST:+--against "$$AGAINST"}
+check: $(VENV)/.stamp  ## recompute from committed samples and compare with what is committed: the gate, no training (PROFILE=replica AGAINST=commit JUNIT=file MARKDOWN=file)
+	@$(IN_VENV) python -m pipeline check --profile "$$PROFILE" $${AGAINST:+--against "$$AGAINST"} \
+	  $${JUNIT:+--junit "$$JUNIT"} $${MARKDOWN:+--markdown "$$MARKDOWN"}
 
 test: $(VENV)/.stamp  ## run the tests, and say which were left out
 	@$(IN_VENV) python -m pytest -q -rs

@@ -147,3 +147,12 @@ def test_workflows_pin_actions_and_may_only_read() -> None:
         assert yaml.safe_load(text)["permissions"] == {"contents": "read"}, path.name
         for action in re.findall(r"uses: *(\S+)", text):
             assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action), f"{path.name}: {action} is not pinned by commit"
+
+
+def test_ci_keeps_and_shows_what_the_gate_writes() -> None:
+    (job,) = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))["jobs"].values()
+    (kept,) = [step["with"]["path"] for step in job["steps"] if step.get("uses", "").startswith("actions/upload-artifact@")]
+    assert {str(Path(job["env"][name]).parent) for name in ("JUNIT", "MARKDOWN")} == {kept}
+    assert any("GITHUB_STEP_SUMMARY" in step.get("run", "") for step in job["steps"])
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert {"JUNIT", "MARKDOWN"} <= set(re.findall(r"^(\w+) *\?=", makefile, flags=re.MULTILINE))
