@@ -1,9 +1,10 @@
 """The manifest: SHA-256 of all that a profile publishes, in the format of ``sha256sum``, sorted by path.
 
-It lists the bundle (claims, their schema, expected verdicts, notes) and the profile's calibration, samples, logs, metrics,
-figure data, verdicts and reports. It leaves out the run records, which tell of a machine and of its time, and ``dvc.lock``.
-`run` writes it as its last step. From the root of the checkout, ``sha256sum -c bundle/MANIFEST.sha256`` checks the default
-profile without this program; another profile's manifest is ``reports/<profile>/MANIFEST.sha256``.
+It lists the profile's calibration, samples, logs, metrics, figure data, verdicts and reports; the default profile's
+lists the bundle (claims, their schema, expected verdicts, notes) too. It leaves out the run records, which tell of a
+machine and of its time, and ``dvc.lock``. `run` writes it as its last step. From the root of the checkout,
+``sha256sum -c bundle/MANIFEST.sha256`` checks the default profile without this program; another profile's manifest is
+``reports/<profile>/MANIFEST.sha256``.
 """
 
 import gzip
@@ -14,6 +15,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.config import DEFAULT_PROFILE
 from pipeline.differences import first_difference
 from pipeline.errors import InputError
 from pipeline.files import sha256_of, write_atomically
@@ -33,7 +35,8 @@ def write(layout: Layout) -> None:
 
 def belonging(layout: Layout) -> list[str]:
     """The paths of the files that are to be listed, sorted; hidden files are nobody's publication."""
-    files = [path for folder in (BUNDLE, layout.reports) for path in folder.rglob("*") if path.is_file()]
+    folders = (BUNDLE, layout.reports) if layout.profile == DEFAULT_PROFILE else (layout.reports,)
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     return sorted(path.as_posix() for path in files if path.name not in LEFT_OUT and not path.name.startswith("."))
 
 

@@ -167,6 +167,14 @@ def mini() -> Config:
         return dataclasses.replace(config.load("mini"), statistics=config.Statistics(0.95, 20))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def bundle_is_listed_with_mini() -> Iterator[None]:
+    """As it is with the default profile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest, "DEFAULT_PROFILE", "mini")
+        yield
+
+
 @pytest.fixture(scope="module")
 def finished(mini: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tree in which every stage but the training ones has run."""
