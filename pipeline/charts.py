@@ -60,13 +60,13 @@ def failure_kind(label: str, k: int) -> str:
     return SEVERAL
 
 
-def specification(layers: list[alt.Chart], height: int = HEIGHT) -> dict[str, Any]:
-    """One Vega-Lite dictionary of fixed size; the page makes it as wide as its column."""
+def specification(layers: list[alt.Chart], height: int = HEIGHT, legend_columns: int = 3) -> dict[str, Any]:
+    """One Vega-Lite dictionary of fixed size; the page makes it as wide as its column, with one legend column on a phone."""
     chart = alt.layer(*layers) if len(layers) > 1 else layers[0]
     axis = {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "labelColor": GREY, "titleColor": GREY}
     legend = {
         "orient": "bottom",
-        "columns": 3,
+        "columns": legend_columns,
         "labelFontSize": 12,
         "labelLimit": 240,
         "labelColor": GREY,

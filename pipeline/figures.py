@@ -178,7 +178,7 @@ def training(aggregate: Aggregate, name: str) -> Figure:
     lines = lines.mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=26)).encode(
         alt.X("step:Q", title="training step"),
         y_share("parse", "strict parse (validation)"),
-        alt.Color("label:N", title="λ", sort=lambdas, scale=scale, legend=alt.Legend(columns=5)),
+        alt.Color("label:N", title="λ", sort=lambdas, scale=scale),
         tooltip=tips("lambda", "step", "n_seeds", parse=".1%", least=".1%", greatest=".1%"),
     )
     return Figure(
@@ -190,7 +190,7 @@ def training(aggregate: Aggregate, name: str) -> Figure:
         f"Median over {charts.n_seeds(group)} on the validation prompts (n = {prompts} each); "
         "the table adds the least and the greatest seed.",
         table,
-        charts.specification([lines]),
+        charts.specification([lines], legend_columns=5),
     )
 
 
@@ -219,7 +219,7 @@ def failures(aggregate: Aggregate, name: str) -> Figure:
         .encode(
             alt.X("at:N", title="teacher, warm start (SFT), then λ", sort=list(bars), axis=axis),
             y_share("share", "share of completions"),
-            alt.Color("kind:N", title=None, scale=colours, legend=alt.Legend(columns=2, labelLimit=0)),
+            alt.Color("kind:N", title=None, scale=colours, legend=alt.Legend(labelLimit=0)),
             order="order:Q",
             tooltip=tips("at", "kind", "count", share=".1%"),
         )
@@ -235,7 +235,7 @@ def failures(aggregate: Aggregate, name: str) -> Figure:
         f"{n['SFT']} for the warm starts, {each} for each λ); counts, no interval. One id missing of "
         f"K = {k} is shown as its two kinds; the table names every outcome exactly.",
         frame(exact, ["at", "outcome", "kind", "count", "share"]),
-        charts.specification([chart]),
+        charts.specification([chart], legend_columns=2),
     )
 
 
