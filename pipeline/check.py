@@ -1,8 +1,9 @@
 """Stage `check`: a verdict for every claim.
 
-Reads the profile's ``aggregate.json`` and ``bundle/claims.yaml`` (validated here: a claim without a rule, an unknown rule
-or a wrong argument is an error that names it); writes ``verdicts.json``. The judging itself is in `pipeline/rules.py`.
-A verdict of tier C is about the profile it was made in, and says so.
+Reads the profile's ``aggregate.json``, ``bundle/claims.yaml`` (validated here: a claim without a rule, an unknown rule
+or a wrong argument is an error that names it) and the tables in ``bundle/imported``; writes ``verdicts.json``. The
+judging itself is in `pipeline/rules.py`. A verdict of tier C is about the profile it was made in, one of tier D about the
+imported rows, and each says so.
 """
 
 import inspect
@@ -20,12 +21,16 @@ from pydantic.dataclasses import dataclass
 from pipeline.config import Config
 from pipeline.errors import InputError
 from pipeline.files import read_json, sha256_of, write_json
+from pipeline.full_scale import provenance, rows_behind
+from pipeline.imported import Run
 from pipeline.layout import Layout
 from pipeline.rules import RULES, judge
+from pipeline.tables import FOLDER, Table, load_tables
 from pipeline.verdicts import NOT_RUN, Case, Judgement, Published
 
 ROOT = Path(__file__).resolve().parent.parent
 CLAIMS = ROOT / "bundle" / "claims.yaml"
+IMPORTED = FOLDER
 TIERS = ("A", "B", "C", "D")
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
@@ -93,10 +98,17 @@ class Bundle:
 
 def run(config: Config) -> None:
     """Raises InputError when a file is missing or damaged; an earlier verdicts file then stays as it is."""
-    layout, bundle = Layout(config.profile), load_claims(CLAIMS)
+    layout, bundle, tables = Layout(config.profile), load_claims(CLAIMS), load_tables(IMPORTED)
     aggregate = read_json(layout.aggregate, "aggregate")
+    runs = tuple({run.identity: run for table in tables.values() for run in table.runs}.values())
     try:
-        checks = [_verdict(layout, aggregate, bundle, claim, check) for claim in bundle.claims for check in claim.checks]
+        checks = [
+            _verdict(
+                layout, Case(aggregate, claim.published, check.tolerance.value or 0.0, runs), tables, bundle, claim, check
+            )
+            for claim in bundle.claims
+            for check in claim.checks
+        ]
         calibration_sha256 = aggregate["calibration_sha256"]
     except (KeyError, TypeError, IndexError) as problem:
         raise InputError(f"{layout.aggregate}: {problem!r}; expected the file that `aggregate` writes") from None
@@ -108,6 +120,10 @@ def run(config: Config) -> None:
             "aggregate_sha256": sha256_of(layout.aggregate),
             "calibration_sha256": calibration_sha256,
             "claims_sha256": sha256_of(CLAIMS),
+            "imported": [
+                {"table": name, "sha256": sha256_of(IMPORTED / name), "evaluations": len(table.runs)}
+                for name, table in tables.items()
+            ],
             "checks": checks,
             "summary": _summary(checks),
             "unknown": list(bundle.unknown),
@@ -179,10 +195,17 @@ def _wrong_arguments(check: Check) -> Iterator[str]:
             yield f"{'.'.join(map(str, error['loc']))}: found {error['input']!r}; expected: {error['msg']}"
 
 
-def _verdict(layout: Layout, aggregate: dict[str, Any], bundle: Bundle, claim: Claim, check: Check) -> dict[str, Any]:
-    case = Case(aggregate, claim.published, check.tolerance.value or 0.0)
+def _verdict(
+    layout: Layout, case: Case, tables: dict[str, Table], bundle: Bundle, claim: Claim, check: Check
+) -> dict[str, Any]:
     found: Judgement = judge(check.rule, case, **check.arguments)
-    about = f"Profile {layout.profile}: " if check.tier == "C" else ""
+    about, evidence = "", list[str]()
+    if check.tier == "C":
+        about = f"Profile {layout.profile}: "
+        evidence = _evidence(layout, check) if found.verdict != NOT_RUN else []
+    elif check.tier == "D" and (found.verdict != NOT_RUN or found.ours.text != "none"):
+        rows = rows_behind(case, check.arguments)
+        about, evidence = f"Imported ({provenance(rows)}): ", _tables_of(rows, tables)
     return {
         "id": f"{claim.id}/{check.id}",
         "claim": claim.id,
@@ -204,7 +227,7 @@ def _verdict(layout: Layout, aggregate: dict[str, Any], bundle: Bundle, claim: C
         "tolerance": asdict(check.tolerance),
         "would_change": check.would_change,
         "conflicts_with": list(claim.conflicts_with),
-        "evidence": _evidence(layout, check) if check.tier == "C" and found.verdict != NOT_RUN else [],
+        "evidence": evidence,
     }
 
 
@@ -213,6 +236,12 @@ def _evidence(layout: Layout, check: Check) -> list[str]:
     groups = [check.arguments[key] for key in ("group", "against") if key in check.arguments]
     folders = [layout.metrics / group for group in groups] or [layout.metrics / "sft"]
     return [path.as_posix() for path in (layout.aggregate, layout.calibration, *folders)]
+
+
+def _tables_of(rows: list[Run], tables: dict[str, Table]) -> list[str]:
+    """The stored tables that hold one of the rows or say the same of its run."""
+    used = {run.identity for run in rows}
+    return [f"bundle/imported/{name}" for name, table in tables.items() if used & {run.identity for run in table.runs}]
 
 
 def _summary(checks: list[dict[str, Any]]) -> dict[str, dict[str, int]]:

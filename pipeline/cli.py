@@ -115,6 +115,18 @@ def ids(file: Annotated[Path, typer.Argument(help="An Amazon Reviews file.")]) -
     print(f"{file}: {counted}; {len(found.reviews)} ids printed", file=sys.stderr)
 
 
+@app.command("import")
+def import_(
+    files: Annotated[list[Path] | None, typer.Argument(metavar="FILE...", help="Tables of metrics: .csv or .json.")] = None,
+    remove: Annotated[list[str] | None, typer.Option(help="Take out an imported table of that name.")] = None,
+) -> None:
+    """Bring metrics made elsewhere (columns: bundle/imported/README.md); `stage check` then judges tier D on them."""
+    from pipeline import tables
+
+    for line in tables.store(files or [], remove or []):
+        print(line)
+
+
 @app.command()
 def check(
     profile: Profile = settings.DEFAULT_PROFILE,

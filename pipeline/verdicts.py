@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from pipeline.imported import Run
+
 REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE = "reproduced", "not reproduced", "inconclusive"
 CANNOT_COMPARE, NOT_RUN, INVALID = "cannot compare", "not run", "invalid"
 VERDICTS = (REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, CANNOT_COMPARE, NOT_RUN, INVALID)
@@ -41,11 +43,15 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Case:
-    """What every rule sees: the profile's aggregate, the claim's published figure and the check's tolerance."""
+    """What every rule sees: the profile's aggregate, the claim's published figure and the check's tolerance.
+
+    ``imported``: evaluations of runs made elsewhere, which only rules of tier D look at.
+    """
 
     aggregate: dict[str, Any]
     published: Published
     tolerance: float
+    imported: tuple[Run, ...] = ()
 
 
 class Interval(NamedTuple):

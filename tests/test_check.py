@@ -18,7 +18,20 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline import aggregate, check, claims_schema, config, contract, evaluate, findings, gate, manifest, prepare, verify
+from pipeline import (
+    aggregate,
+    check,
+    claims_schema,
+    config,
+    contract,
+    evaluate,
+    findings,
+    gate,
+    manifest,
+    prepare,
+    tables,
+    verify,
+)
 from pipeline.config import Config
 from pipeline.differences import differences, first_difference
 from pipeline.errors import InputError
@@ -46,9 +59,9 @@ def test_every_claim_has_a_rule_and_every_rule_a_claim() -> None:
     assert used == set(RULES)
 
 
-def test_paper_scale_is_never_judged_here_and_every_published_row_has_a_tier_d_check() -> None:
+def test_paper_scale_is_judged_on_imported_rows_only_and_every_published_row_has_a_tier_d_check() -> None:
     bundle = check.load_claims(check.CLAIMS)
-    assert all((one.rule == "imported") == (one.tier == "D") for claim in bundle.claims for one in claim.checks)
+    assert all(one.rule.startswith("imported_") == (one.tier == "D") for claim in bundle.claims for one in claim.checks)
     derived_or_theory = {"closed_form", "fixed_point", "cost"}
     for claim in bundle.claims:
         has_d = any(one.tier == "D" for one in claim.checks)
@@ -242,6 +255,35 @@ def test_verdicts_have_their_shape(tree: Layout) -> None:
     assert sum(n for counts in verdicts["summary"].values() for n in counts.values()) == len(verdicts["checks"])
     assert (list(verdicts["summary"]), verdicts["unknown"]) == (["A", "B", "C", "D"], RAW["unknown"])
     assert verdicts["sources"] == RAW["sources"]
+
+
+def test_imported_rows_are_judged_in_tier_d_and_shown_with_their_provenance(
+    tree: Layout, mini: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {c["id"]: c for c in read_json(tree.verdicts, "check")["checks"]}
+    folder = tmp_path / "imported"
+    text = Path(__file__).with_name("invented_metrics.csv").read_text(encoding="utf-8")
+    (tmp_path / "t.csv").write_text(text.replace("INVENTED", "<script>INVENTED\u2028{{7*7}}"), encoding="utf-8")
+    tables.store([tmp_path / "t.csv"], [], folder)
+    monkeypatch.setattr(check, "IMPORTED", folder)
+    check.run(mini)
+    verdicts = read_json(tree.verdicts, "check")
+    found = {c["id"]: c for c in verdicts["checks"]}
+    assert {name: c for name, c in found.items() if c["tier"] != "D"} == {
+        name: c for name, c in before.items() if c["tier"] != "D"
+    }
+    for name, verdict in (("onset", "reproduced"), ("parse_shift", "reproduced"), ("parity", "not run")):
+        one = found[f"{name}/full_scale"]
+        assert one["verdict"] == verdict
+        about = "Imported (<script>INVENTED\\u2028{{7*7}} for the tests; there is no run behind it; "
+        assert one["reason"].startswith(about) == (verdict != "not run")
+        assert one["evidence"] == ([] if verdict == "not run" else ["bundle/imported/t.csv"])
+    assert found["aspo/full_scale"]["reason"].startswith("no imported row has reading aspo (found truncate); it takes")
+    assert verdicts["imported"] == [{"table": "t.csv", "sha256": sha256_of(folder / "t.csv"), "evaluations": 60}]
+    edit(folder / "t.csv", "948", "949")
+    with pytest.raises(InputError, match=r"t\.csv: found SHA-256"):
+        check.run(mini)
+    assert read_json(tree.verdicts, "check") == verdicts
 
 
 def test_two_seeds_are_too_few_for_a_verdict_of_tier_c(tree: Layout) -> None:

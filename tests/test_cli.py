@@ -11,7 +11,7 @@ from pipeline import cli, theory
 from pipeline.config import load
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ["run", "theory", "ids", "check", "verify", "report", "doctor", "stage"]
+COMMANDS = ["run", "theory", "advise", "ids", "import", "check", "verify", "report", "doctor", "stage"]
 
 
 def python(*arguments, cwd=ROOT):

@@ -223,6 +223,21 @@ def test_what_others_wrote_is_shown_and_not_run(tree: Path) -> None:
     assert "<script" not in markdown and "<img" not in markdown
 
 
+def test_imported_tables_are_shown_with_their_checksum_and_nothing_in_them_acts(tree: Path) -> None:
+    config = settings()
+    assert "bundle/imported" not in text_of(tree)
+    told = {"reason": f"Imported ({EVIL}): 0.95", "evidence": [f"bundle/imported/{EVIL}"]}
+    tables = {"imported": [{"table": EVIL, "sha256": "e" * 64, "evaluations": 60}]}
+    write_tree(aggregate_of(config), verdicts_of(**told) | tables, config)
+    report.run(config)
+    page = Page(text_of(tree))
+    assert [tag for tag, _ in page.tags].count("script") == 3 and "img" not in [tag for tag, _ in page.tags]
+    assert "The other full-scale checks rest on runs made elsewhere, not on this one" in page.shown
+    assert "60 evaluations" in page.shown and "e" * 64 in page.shown and "Imported (<script>alert(1)</script>" in page.shown
+    markdown = (tree / "reports/replica/report.md").read_text(encoding="utf-8")
+    assert "Tier D is judged on runs made elsewhere" in markdown and "<script" not in markdown
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [

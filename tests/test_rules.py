@@ -92,8 +92,7 @@ def row(aggregate: Row, lam: float, cells: str = "main") -> Row:
 # What stands in the way
 
 
-def test_nothing_is_judged_without_cells_metrics_or_facts(aggregate: Row) -> None:
-    assert ask("imported", aggregate, what="a cluster").verdict == NOT_RUN
+def test_nothing_is_judged_without_cells_or_facts(aggregate: Row) -> None:
     missing = ask("needs", aggregate, cells="aspo", what="the grid with ASPO")
     assert (missing.verdict, "the grid with ASPO" in missing.reason) == (NOT_RUN, True)
     assert "no rule judges them" in ask("needs", aggregate, cells="main", what="x").reason
