@@ -103,6 +103,9 @@ def test_names_of_models_and_cells():
         ("cells.main.method.reading", "clamp", "'none', 'truncate', 'mask', 'rollout' or 'aspo'"),
         ("cells.main.method.clip", 1.0, "greater than 1"),
         ("cells.main.lambdas", [1.0], "at least 2"),
+        ("compute.threads", 10**10, "less than or equal to 1024"),
+        ("data.train", 10**11, "less than or equal to 10000000"),
+        ("cells.main.method.learning_rate", 0.0, "greater than 0"),
         ("seeds", 0, "array"),
         ("statistics.confidence", 95, "less than 1"),
         ("tokenizer.kind", "words", "'pieces' or 'bpe'"),
@@ -127,6 +130,9 @@ def test_wrong_value(key, value, allowed):
         ("opd.batch", 65, "at most data.train = 64"),
         ("calibrate.prompts", 65, "at most data.heldout = 64"),
         ("sft.warmup", 150, "less than sft.steps = 150"),
+        ("tokenizer.pattern", "(?P<a>r)", "a regular expression"),
+        ("cells.main.method.batch", 65, "at most data.train = 64"),
+        ("cells.main.method.signal", "no_base", "a signal that the theory speaks of"),
     ],
 )
 def test_values_that_do_not_fit_together(key, value, allowed):

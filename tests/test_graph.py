@@ -18,6 +18,7 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages
 INFRASTRUCTURE = {
     "__init__.py": "holds the version",
     "config.py": "hands params.yaml over; the values are dependencies themselves, as params",
+    "consistency.py": "refuses settings; those that pass are as they are given",
     "errors.py": "an exception's name",
     "files.py": "how bytes get to disk; what is read is what was written (test_files), outputs are hashed",
     "graph.py": "decides whether a stage runs, not what it writes",
