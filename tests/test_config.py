@@ -132,7 +132,6 @@ def test_wrong_value(key, value, allowed):
         ("sft.warmup", 150, "less than sft.steps = 150"),
         ("tokenizer.pattern", "(?P<a>r)", "a regular expression"),
         ("cells.main.method.batch", 65, "at most data.train = 64"),
-        ("cells.main.method.signal", "no_base", "a signal that the theory speaks of"),
     ],
 )
 def test_values_that_do_not_fit_together(key, value, allowed):
@@ -260,3 +259,8 @@ def test_missing_settings(tmp_path, monkeypatch):
     Path("dvc.yaml").write_text("stages: {}\n")
     with pytest.raises(InputError, match=r"params\.yaml: not found"):
         settings.load()
+
+
+def test_the_main_sweep_is_one_that_the_theory_speaks_of():
+    for key, value in (("signal", "no_base"), ("reading", "aspo")):
+        assert "a reading and a signal that the theory speaks of" in refusal(changed(f"cells.main.method.{key}", value))
