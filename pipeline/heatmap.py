@@ -16,13 +16,13 @@ def phase_maps(aggregate: Aggregate) -> list[Figure]:
 
 def _phase_map(reading: str, table: pd.DataFrame) -> Figure:
     rates = [f"{value:g}" for value in sorted(table["learning_rate"].unique(), reverse=True)]
-    x, y = alt.X("lambda:O", title="λ"), alt.Y("rate:O", title="learning rate", sort=rates)
+    x, y = alt.X("lambda:O", title="λ", axis=alt.Axis(labelAngle=0)), alt.Y("rate:O", title="learning rate", sort=rates)
     base = alt.Chart(table.assign(rate=[f"{value:g}" for value in table["learning_rate"]])).encode(
         x, y, tooltip=tips("cells", "collapsed", "diverged", "n_seeds", parse=".1%")
     )
     scale = alt.Scale(type="threshold", domain=[0.1, 0.5, 0.8], range=[RED, AMBER, VIOLET, BLUE])
-    colour = alt.Color("parse:Q", title="median parse", scale=scale, legend=alt.Legend(type="symbol", format="%"))
-    counts = base.mark_text(color="white", fontWeight="bold").encode(alt.Text("collapsed:Q"))
+    colour = alt.Color("parse:Q", title="median parse", scale=scale, legend=alt.Legend(format=".0%"))
+    counts = base.mark_text(fontWeight="bold", fontSize=13).encode(alt.Text("collapsed:Q"))
     worst = table.sort_values(["collapsed", "parse"], ascending=[True, False]).iloc[-1]
     return Figure(
         f"phase-map-{reading}",
@@ -34,5 +34,5 @@ def _phase_map(reading: str, table: pd.DataFrame) -> Figure:
         "seeds that ended below half of their own plateau under the same reading at the calibrated rate, or diverged. "
         "Counts, no interval.",
         table,
-        charts.specification([base.mark_rect().encode(colour), counts], height=200),
+        charts.specification([base.mark_rect(opacity=0.6).encode(colour), counts], height=200),
     )
